@@ -34,11 +34,13 @@ from floss_sim.records import RunFolder, RunRecord
 from floss_sim.runs.conditions import check_conditions, conditions
 from floss_sim.runs.config import RunConfig
 from floss_sim.runs.lockstep import OnRound, run
+from floss_sim.runs.own_data import own_data_text, own_weights
 from floss_sim.simulator import RoundPolicy, wait_all
 from floss_sim.training import (
     choose_learner,
     learner_identity,
     measure_on_test,
+    measure_own_on_test,
     open_learner,
     replace_adapter,
     resolve_device,
@@ -48,6 +50,8 @@ from floss_sim.training.learners.local_steps import OnWork
 from floss_sim.training.model_card import ON_TEST, bytes_words
 from floss_sim.units import format_bytes, format_duration
 from floss_sim.vectors.layout import ADAPTER_LAYOUTS
+
+_OWN = "own_accuracy"  # key of the test metrics
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class SavedRun:
         record: The tables of rounds and transfers.
         test: Test accuracy with its interval: the mean over the models of the last 15 % of rounds.
             The interval is over test examples; another seed varies in addition.
+        own_test: Test accuracy of the clients' own models at the last evaluated round, 0 to 1; None
+            where they were not measured.
 
     Example:
         >>> from floss_sim import RunConfig, dense, load_profile, load_task, train
@@ -77,6 +83,7 @@ class SavedRun:
     folder: RunFolder
     record: RunRecord = field(repr=False)
     test: AccuracyOnTest
+    own_test: float | None = None
 
     @property
     def test_accuracy(self) -> float:
@@ -135,9 +142,20 @@ class SavedRun:
         adapted = self.config.method.trains in ADAPTER_LAYOUTS
         return self.folder.path / ("adapter" if adapted else "model")
 
+    @property
+    def own_text(self) -> str:
+        """The accuracies of the clients' own models, and of what; empty if not measured."""
+        accuracy = self.last_evaluated.get("own_accuracy")
+        if accuracy is None:
+            return ""
+        test = "" if self.own_test is None else f", on test {self.own_test:.3f}"
+        text = own_data_text(self.config.fleet.law)
+        return f"{accuracy:.3f}{test} at the last evaluation: {text}"
+
     def facts(self) -> dict[str, str]:
         """Return the results in words, by name."""
         last = self.last_evaluated
+        own = {"own accuracy": text} if (text := self.own_text) else {}
         return {
             "task": self.config.task.name,
             "method": self.config.method.name,
@@ -149,6 +167,7 @@ class SavedRun:
                 f"{last['accuracy']:.3f} at the last evaluation)"
             ),
             "test accuracy": self.test.describe(),
+            **own,
             "bytes": format_bytes(last["total_bytes"]),
             "simulated time": self.time.text,
             "folder": str(self.folder.path),
@@ -163,6 +182,7 @@ class SavedRun:
             "rounds": facts["rounds"],
             "validation accuracy": facts["validation accuracy"],
             ON_TEST: facts["test accuracy"],
+            **{name: text for name, text in facts.items() if name == "own accuracy"},
             "bytes": bytes_words(down, up),
             f"simulated time on {facts['network']}": facts["simulated time"],
         }
@@ -186,6 +206,7 @@ def train(
     device: str = "auto",
     threads: int = 1,
     learner: str = "bank",
+    own_accuracy: bool = False,
     on_start: Callable[[int], object] = lambda done: None,
     on_round: OnRound = lambda row: None,
     on_work: OnWork = lambda what, done, total: None,
@@ -206,6 +227,8 @@ def train(
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         threads: Threads of torch.
         learner: ``"bank"`` trains all clients of a round together, ``"sequential"`` in turn.
+        own_accuracy: Whether evaluations also measure what clients hold on data like their own
+            (:mod:`floss_sim.runs.own_data`). Where a method has private entries, they always do.
         on_start: Called before training with the number of rounds that the folder holds.
         on_round: Called after each new round with its row of the record.
         on_work: Called with ``"loading"``, after each local step with ``"training"`` and the steps
@@ -256,7 +279,7 @@ def train(
             say(reason)
         on_work("loading", 0, 0)
         opened = open_learner(config, place, threads, learner)
-        opened.on_work = on_work
+        opened.on_work, opened.measures_own = on_work, own_accuracy
         record = run(
             config,
             profile,
@@ -269,7 +292,8 @@ def train(
         )
         on_work("testing", 0, 0)
         test = _test_accuracy(folder, record, config, place)
-        saved = SavedRun(config, profile, policy, folder, record, test)
+        own_test = _own_test_accuracy(folder, record, config, place)
+        saved = SavedRun(config, profile, policy, folder, record, test, own_test)
         _write_results(saved)
     return saved
 
@@ -317,6 +341,30 @@ def _test_accuracy(
         raise RecordError(f"{folder.path}: a model of rounds {rounds}: {error}") from None
     predictions_E = predictions_by_example(config.task)
     return accuracy_on_test([HitsOnTest.of(models, predictions_E)], predictions_E)
+
+
+def _own_test_accuracy(
+    folder: RunFolder, record: RunRecord, config: RunConfig, device: str
+) -> float | None:
+    """Return the test accuracy of the clients' own models at the last evaluated round.
+
+    It is measured once, and None where validation did not measure them.
+    """
+    last = record.evaluated().to_pylist()[-1]
+    number = last["round"]
+    if last.get("own_accuracy") is None:
+        return None
+    known = (folder.test_metrics(number) or {}).get(_OWN)
+    if known is not None:
+        return known
+    if config.method.private:
+        made = measure_own_on_test(config, folder.snapshot(), device).accuracy
+    else:
+        right = folder.models_on_test([number])[number].right
+        weights = own_weights(config, config.task.content.test[1])
+        made = float((right if weights is None else weights @ right).mean())
+    folder.note_on_test(number, {_OWN: made})
+    return made
 
 
 def _write_results(saved: SavedRun) -> None:

@@ -62,7 +62,8 @@ class CurvePoint:
 
     ``closed_at_s`` is the recorded instant, ``time`` that over fleets. ``accuracy_sd`` is the
     sample standard deviation over the seeds, None for one seed. ``total_bytes`` sums all clients,
-    both directions and all rounds up to this one.
+    both directions and all rounds up to this one. ``own_accuracy`` is that of the clients' own
+    models, None where a seed lacks it.
     """
 
     round: int
@@ -73,6 +74,7 @@ class CurvePoint:
     lowest: float
     highest: float
     time: TimeSpread
+    own_accuracy: float | None = None
 
     def is_within(self, limit: CurveLimit | None) -> bool:
         """Return whether the point is at or below a limit; None is no limit.
@@ -107,6 +109,7 @@ class Configuration:
     def _point(self, number: int) -> CurvePoint:
         rows = [run.curve[number] for run in self.runs]
         accuracies = [row["accuracy"] for row in rows]
+        own = [row.get("own_accuracy") for row in rows]
         return CurvePoint(
             round=number,
             closed_at_s=fmean(row["closed_at_s"] for row in rows),
@@ -116,6 +119,7 @@ class Configuration:
             lowest=min(accuracies),
             highest=max(accuracies),
             time=self.time(number),
+            own_accuracy=None if None in own else _mean(own),
         )
 
     def time(self, round_: int) -> TimeSpread:
@@ -138,7 +142,8 @@ class Configuration:
         last = point.round
         down, up = (_mean(run.payload_bytes(d, last) for run in self.runs) for d in ("down", "up"))
         tests = tuple(t for t in (run.test_accuracy(last) for run in self.runs) if t is not None)
-        return ComparisonRow(self, point, down, up, tests, self._on_test(last))
+        own = tuple(t for t in (run.own_test_accuracy(last) for run in self.runs) if t is not None)
+        return ComparisonRow(self, point, down, up, tests, self._on_test(last), own)
 
     def _on_test(self, round_: int) -> AccuracyOnTest | None:
         """Return the test accuracy with its interval, if every tested seed has its predictions."""
@@ -156,6 +161,7 @@ class ComparisonRow:
     ``down_bytes`` and ``up_bytes`` are mean framed bytes of a client in a round, over all rounds
     up to the point. ``test_accuracies`` holds the test accuracies recorded at the point's round,
     ``test`` their mean with its interval; None where single predictions are not recorded.
+    ``own_tests`` holds those of the clients' own models.
     """
 
     configuration: Configuration
@@ -164,6 +170,12 @@ class ComparisonRow:
     up_bytes: float | None
     test_accuracies: tuple[float, ...]
     test: AccuracyOnTest | None = None
+    own_tests: tuple[float, ...] = ()
+
+    @property
+    def own_test_accuracy(self) -> float | None:
+        """The mean over the seeds of the own models' test accuracy, where it was measured."""
+        return _mean(self.own_tests)
 
     @property
     def test_accuracy(self) -> float | None:

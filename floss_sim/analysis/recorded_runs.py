@@ -130,6 +130,15 @@ class RecordedRun:
         found = self._tested(round_)
         return fmean(found.values()) if round_ in found else None
 
+    def own_test_accuracy(self, round_: int) -> float | None:
+        """Return the test accuracy of the clients' own models of a round, or None."""
+        return (self.folder.test_metrics(round_) or {}).get("own_accuracy")
+
+    @property
+    def partition(self) -> str:
+        """The law by which the data is partitioned over the clients."""
+        return str(self.settings["fleet"]["law"])
+
     def tested_models(self, round_: int) -> tuple[int, int]:
         """Return how many models of the last part of a run are tested, and how many there are."""
         return len(self._tested(round_)), len(last_part(sorted(self.curve), round_))

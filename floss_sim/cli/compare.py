@@ -23,6 +23,12 @@ from floss_sim.analysis.comparison import (
 from floss_sim.analysis.comparison import compare as compare_runs
 from floss_sim.analysis.last_part import LAST_COLUMN, LAST_LEGEND
 from floss_sim.analysis.on_test import LEVEL
+from floss_sim.analysis.own_accuracy import (
+    OWN_COLUMN,
+    OWN_TEST_COLUMN,
+    own_cell,
+    own_legend,
+)
 from floss_sim.analysis.recorded_runs import find_runs
 from floss_sim.analysis.time_notes import faster_sentence, time_notes
 from floss_sim.analysis.time_spread import TimeSpread, spread_texts
@@ -151,11 +157,13 @@ def _print(
     names = ["", "seeds", "round", LAST_COLUMN, "± sd", "test", "down", "up", "bytes", "time"]
     if target is not None:
         names += [f"{target:g} at round", "at bytes", "at time"]
+    own = own_legend([r.configuration for r in readings], [r.point for r in readings])
+    names += [OWN_COLUMN, OWN_TEST_COLUMN] if own else []
     names += [] if equal is None else [f"{LAST_COLUMN} at {format_bytes(equal.amount)}"]
     table.add_column(names[0], overflow="fold")
     for name in names[1:]:
         table.add_column(name, justify="right", no_wrap=True)
-    for cells in _rows(readings, target, equal):
+    for cells in _rows(readings, target, equal, bool(own)):
         table.add_row(*cells)
     show_whole(table, [reading.configuration.label for reading in readings])
     print_text(
@@ -172,20 +180,22 @@ def _print(
             f"{LAST_COLUMN} at {format_bytes(equal.amount)}: at equal bytes, the last one within "
             "the bytes of the cheapest configuration"
         )
+    if own:
+        print_text(own)
     for note in [*comparison_notes(readings, target), *comparison.notes]:
         print_text(note)
     print_text(f"picture: {out}")
 
 
 def _rows(
-    readings: Sequence[ComparisonRow], target: float | None, equal: CurveLimit | None
+    readings: Sequence[ComparisonRow], target: float | None, equal: CurveLimit | None, own: bool
 ) -> list[list[str]]:
     """Return the rows of the table; a column of times has one unit if possible."""
     times = spread_texts(reading.point.time if reading.point else None for reading in readings)
     points = [] if target is None else [r.configuration.target_point(target) for r in readings]
     reached = target_cells(points) or [[] for _ in readings]
     return [
-        [*_row(reading), time, *cells, *_equal_cells(reading, equal)]
+        [*_row(reading), time, *cells, *_own_cells(reading, own), *_equal_cells(reading, equal)]
         for reading, time, cells in zip(readings, times, reached, strict=True)
     ]
 
@@ -223,6 +233,14 @@ def _test_accuracy(reading: ComparisonRow) -> str:
 
 def _bytes(nbytes: float | None) -> str:
     return "-" if nbytes is None else format_bytes(nbytes)
+
+
+def _own_cells(reading: ComparisonRow, own: bool) -> list[str]:
+    """Return the accuracies of the clients' own models, on validation and on test."""
+    if not own:
+        return []
+    test = reading.own_test_accuracy
+    return [own_cell(reading.point), "-" if test is None else f"{test:.3f}"]
 
 
 def _equal_cells(reading: ComparisonRow, equal: CurveLimit | None) -> list[str]:
@@ -298,5 +316,6 @@ def _reading_json(
         "test_accuracy": reading.test_accuracy,
         "test_seeds": len(reading.test_accuracies),
         "test": reading.test and reading.test.to_json(),
+        **({"own_test_accuracy": reading.own_test_accuracy} if reading.own_tests else {}),
         **curve_json(reading.configuration, target),
     }

@@ -37,4 +37,6 @@ def point_json(point: CurvePoint | None) -> dict[str, Any] | None:
     if point is None:
         return None
     plain = {k: v for k, v in vars(point).items() if k not in ("closed_at_s", "time")}
+    if point.own_accuracy is None:
+        del plain["own_accuracy"]
     return {**plain, "time": point.time.to_json(), "own_fleet_s": point.closed_at_s}

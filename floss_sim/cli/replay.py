@@ -12,6 +12,7 @@ import typer
 from floss_sim.analysis.comparison import Comparison, check_evaluated
 from floss_sim.analysis.crossover import common_target, crossover, parse_sweep
 from floss_sim.analysis.last_part import LAST_COLUMN, LAST_LEGEND
+from floss_sim.analysis.own_accuracy import OWN_COLUMN, own_cell, own_legend
 from floss_sim.analysis.recorded_runs import find_runs
 from floss_sim.analysis.time_notes import faster_sentence, time_notes
 from floss_sim.analysis.time_spread import TimeSpread, spread_texts
@@ -204,23 +205,25 @@ def _print(
 ) -> None:
     table = plain_table(title=f"{comparison.task}: recorded runs on other networks")
     names = ["seeds", "rounds", "bytes", "time", "a round", LAST_COLUMN]
+    own = own_legend([line.configuration for line in lines], [line.last_point for line in lines])
+    names += [OWN_COLUMN] if own else []
     if target is not None:
         names += [f"{target:g} at round", "at bytes", "at time"]
     table.add_column("", overflow="fold")
     table.add_column("network", overflow="fold")
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
-    for cells in _rows(lines, target):
+    for cells in _rows(lines, target, bool(own)):
         table.add_row(*cells)
     show_whole(table, [line.configuration.label for line in lines], [line.title for line in lines])
-    for note in [*replay_notes(lines, target), *comparison.notes]:
+    for note in [*([own] if own else []), *replay_notes(lines, target), *comparison.notes]:
         print_text(note)
     print_text(f"picture: {picture or 'none, because no round was evaluated'}")
     if page:
         print_text(f"page: {page}")
 
 
-def _rows(lines: Sequence[Scenario], target: float | None) -> list[list[str]]:
+def _rows(lines: Sequence[Scenario], target: float | None, own: bool) -> list[list[str]]:
     """Return the rows of the table; a column of times has one unit if possible."""
     times = spread_texts(line.time for line in lines)
     round_times = spread_texts(line.time.per_round(line.rounds) for line in lines)
@@ -234,6 +237,7 @@ def _rows(lines: Sequence[Scenario], target: float | None) -> list[list[str]]:
             time,
             round_time,
             "-" if line.last_point is None else f"{line.last_point.accuracy:.3f}",
+            *([own_cell(line.last_point)] if own else []),
         ]
         for line, time, round_time in zip(lines, times, round_times, strict=True)
     ]

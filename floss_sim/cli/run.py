@@ -45,7 +45,7 @@ HELP = """Train one configuration in lockstep with simulated time.
 The same command continues an interrupted run; with more --rounds it prolongs a finished one.
 
 Methods: dense, floss, floss-tiers, sparse-adapter, adapter-lth, hetlora, rolora, fslora,
-lora-a2, fedsrd, ecolora, fedsa-lora, freezing, flexlora, lora-fair, fedsvd, fed-sb,
+lora-a2, fedsrd, ecolora, fedsa-lora, feddpa, freezing, flexlora, lora-fair, fedsvd, fed-sb,
 ravan, fedkseed, ffa, bitfit, full, head.
 
 Examples:
@@ -103,6 +103,14 @@ def run(
         Path | None, typer.Option(help="Run folder; default: runs/ and the settings.")
     ] = None,
     eval_every: Annotated[int, typer.Option(min=1, help="Rounds between evaluations.")] = 10,
+    own_accuracy: Annotated[
+        bool,
+        typer.Option(
+            "--own-accuracy",
+            help="Also measure what each client holds on data like its own (always with "
+            "fedsa-lora, feddpa).",
+        ),
+    ] = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 1,
     learner: Annotated[
@@ -156,6 +164,7 @@ def run(
         device=device,
         threads=threads,
         learner=learner,
+        own_accuracy=own_accuracy,
     )
     if json_:
         print_json(summary_of(saved))

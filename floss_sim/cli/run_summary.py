@@ -56,6 +56,7 @@ def summary_of(saved: SavedRun) -> dict[str, Any]:
         "dense_accuracy": last["dense_accuracy"],
         "test_accuracy": saved.test_accuracy,
         "test": saved.test.to_json(),
+        **_own(saved),
         "policy": saved.policy.name,
         "participations": len(set(record.transfers["sequence"].to_pylist())),
         **{name: sum(rounds[name]) for name in _SUMS},
@@ -67,6 +68,15 @@ def summary_of(saved: SavedRun) -> dict[str, Any]:
         "fingerprint": saved.folder.description["fingerprint"],
         "out": str(saved.folder.path),
     }
+
+
+def _own(saved: SavedRun) -> dict[str, Any]:
+    """Return the accuracies of the clients' own models, where they were measured."""
+    last = saved.last_evaluated
+    if last.get("own_accuracy") is None:
+        return {}
+    own = {name: last[f"own_{name}"] for name in ("accuracy", "loss")}
+    return {"own": {**own, "test_accuracy": saved.own_test, "of": saved.own_text}}
 
 
 def _test_interval(told: Mapping[str, Any]) -> str:
@@ -149,6 +159,7 @@ def summary_table(summary: Mapping[str, Any], saved: SavedRun) -> Table:
         ),
         ("at the last evaluation", f"{summary['last_evaluation']['accuracy']:.3f}"),
         ("test accuracy", f"{summary['test_accuracy']:.3f} {_test_interval(summary['test'])}"),
+        *([("own accuracy", summary["own"]["of"])] if "own" in summary else []),
         ("bytes down", _both_bytes(summary["down_bytes"], transfers)),
         ("bytes up", _both_bytes(summary["up_bytes"], transfers)),
         *([("predicted bytes", _prediction_text(seen))] if seen else []),

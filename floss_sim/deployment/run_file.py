@@ -47,6 +47,7 @@ _METHODS = (
 )
 _REFUSALS = {
     "fedsa-lora": "whose server lacks the clients' B and so has no model to evaluate",
+    "feddpa": "whose server cannot measure the clients' own models, which are what it is for",
     "fedkseed": "whose nodes would train without gradients, which those of an app do not",
 }
 _Count = Annotated[int, Field(ge=1)]

@@ -16,6 +16,7 @@ from floss_sim.methods.catalog import (
 )
 from floss_sim.methods.catalog_by_round import (
     ecolora,
+    feddpa,
     fedsa_lora,
     fedsrd,
     freezing,
@@ -36,13 +37,14 @@ from floss_sim.methods.method import MessageSize, Method
 from floss_sim.methods.one_factor_step import OneFactorStep
 from floss_sim.methods.persistent_masks import FrozenMask, MaskHistory, MaskLedger, ShrinkingMask
 from floss_sim.methods.predicted_sizes import WAYS, SizePredictor, Way
-from floss_sim.methods.private_entries import PrivateEntries
+from floss_sim.methods.private_entries import PrivateEntries, PrivateKinds, PrivateRanks
 from floss_sim.methods.product_steps import Contribution, Gradient, NewFactors, ProductStep
 from floss_sim.methods.rank_selectors import Ranks, TopRanks
 from floss_sim.methods.rebasing_step import RebasingStep
 from floss_sim.methods.schedules import Moment, Schedule
 from floss_sim.methods.segment_selectors import Segment, Segments
 from floss_sim.methods.selectors import Everything, SameMask, Selector
+from floss_sim.methods.shared_ranks import OfSharedRanks
 from floss_sim.methods.tensor_kinds import OfKinds, Turns
 from floss_sim.methods.tier import Tier
 from floss_sim.methods.top_k_selectors import RandomK, TopK
@@ -69,8 +71,11 @@ __all__ = [
     "Moment",
     "NewFactors",
     "OfKinds",
+    "OfSharedRanks",
     "OneFactorStep",
     "PrivateEntries",
+    "PrivateKinds",
+    "PrivateRanks",
     "ProductStep",
     "RandomK",
     "Ranks",
@@ -90,6 +95,7 @@ __all__ = [
     "adapter_lth",
     "dense",
     "ecolora",
+    "feddpa",
     "fedkseed",
     "fedsa_lora",
     "fedsrd",

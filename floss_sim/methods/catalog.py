@@ -11,6 +11,7 @@ from typing import Any, Literal
 from floss_sim.errors import ConfigError
 from floss_sim.methods.catalog_by_round import (
     ecolora,
+    feddpa,
     fedsa_lora,
     fedsrd,
     freezing,
@@ -176,6 +177,7 @@ METHODS: Mapping[str, Callable[..., Method]] = {
     "fedsrd": fedsrd,
     "ecolora": ecolora,
     "fedsa-lora": fedsa_lora,
+    "feddpa": feddpa,
     "freezing": freezing,
     "flexlora": flexlora,
     "lora-fair": lora_fair,

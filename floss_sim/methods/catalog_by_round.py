@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from floss_sim.errors import ConfigError
 from floss_sim.methods.kurtosis_selectors import KurtosisTopK
 from floss_sim.methods.layer_freezing import LayerFreezing
 from floss_sim.methods.method import Divisor, Method
 from floss_sim.methods.one_factor_step import OneFactorStep
+from floss_sim.methods.private_entries import PrivateKinds, PrivateRanks
 from floss_sim.methods.rank_selectors import Ranks, TopRanks
 from floss_sim.methods.segment_selectors import Segments
 from floss_sim.methods.selectors import Everything, SameMask
+from floss_sim.methods.shared_ranks import OfSharedRanks
 from floss_sim.methods.tensor_kinds import OfKinds, Turns
 from floss_sim.methods.tier import Tier
 from floss_sim.methods.top_k_selectors import Pick, Scope, TopK, density_selector
@@ -121,7 +124,39 @@ def fedsa_lora(down_density: float = 1.0, up_density: float = 1.0) -> Method:
         DensityError: A density outside (0, 1].
     """
     down, up = (OfKinds(TopK(d), (LORA_A, *HEAD_KINDS)) for d in (down_density, up_density))
-    return Method("fedsa-lora", (Tier(1.0, down, up),), private=(LORA_B,))
+    return Method("fedsa-lora", (Tier(1.0, down, up),), private=PrivateKinds((LORA_B,)))
+
+
+def feddpa(
+    private_rank: int | None = None,
+    together: bool = False,
+    down_density: float = 1.0,
+    up_density: float = 1.0,
+) -> Method:
+    """Return FedDPA (Yang et al. 2024): a shared adapter, and a second one that each client keeps.
+
+    The run's rank is that of the shared adapter; LoRA's scale of both is alpha / (the run's rank).
+    In turns (FedDPA-T), a client trains its own adapter beside the frozen shared one, and the
+    shared one and the head without its own, each for the local epochs.
+
+    Args:
+        private_rank: Rank of the private adapter; None: that of the shared one; 0: dense LoRA.
+        together: Whether the adapters train together, in one pass; otherwise in turns.
+        down_density: Density of downloads among shared entries, in (0, 1].
+        up_density: Density of uploads among shared entries, in (0, 1].
+
+    Raises:
+        DensityError: A density outside (0, 1].
+        ConfigError: A rank below 0.
+    """
+    if private_rank == 0:
+        return Method("feddpa", (Tier(1.0, TopK(down_density), TopK(up_density)),))
+    if private_rank is not None and private_rank < 0:
+        raise ConfigError(f"private rank {private_rank}; valid: whole numbers from 0")
+    down, up = (OfSharedRanks(TopK(d), private_rank) for d in (down_density, up_density))
+    return Method(
+        "feddpa", (Tier(1.0, down, up),), private=PrivateRanks(private_rank, not together)
+    )
 
 
 def freezing(freeze_every: int = 10, density: float = 0.25) -> Method:

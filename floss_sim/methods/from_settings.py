@@ -12,12 +12,14 @@ from floss_sim.methods.layer_freezing import LayerFreezing
 from floss_sim.methods.mean_product_step import MeanProductStep
 from floss_sim.methods.method import Method
 from floss_sim.methods.one_factor_step import OneFactorStep
+from floss_sim.methods.private_entries import PrivateKinds, PrivatePart, PrivateRanks
 from floss_sim.methods.product_steps import ProductStep
 from floss_sim.methods.rank_selectors import Ranks, TopRanks
 from floss_sim.methods.rebasing_step import RebasingStep
 from floss_sim.methods.schedules import Schedule
 from floss_sim.methods.segment_selectors import Segments
 from floss_sim.methods.selectors import Everything, SameMask, Selector
+from floss_sim.methods.shared_ranks import OfSharedRanks
 from floss_sim.methods.tensor_kinds import OfKinds, Turns
 from floss_sim.methods.tier import Tier
 from floss_sim.methods.top_k_selectors import RandomK, TopK
@@ -51,7 +53,7 @@ def method_from_settings(name: str, settings: Mapping[str, Any]) -> Method:
             tuple(_tier(name, tier) for tier in settings.get("tiers", [settings])),
             **{key: settings[key] for key in _OWN if key in settings},
             product_step=_product_step(settings.get("product_step")),
-            private=tuple(settings.get("private", ())),
+            private=_private(settings.get("private")),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ConfigError(f"cannot read the settings of method {name!r}") from None
@@ -99,10 +101,19 @@ def _product_step(settings: Mapping[str, Any] | None) -> ProductStep | None:
     return _PRODUCT_STEPS[name](**settings)
 
 
+def _private(settings: Any) -> PrivatePart | None:
+    if isinstance(settings, Mapping):
+        return PrivateRanks(**settings)
+    return None if settings is None else PrivateKinds(tuple(settings))
+
+
 def _pick(settings: dict[str, Any]) -> Selector:
     if "kinds" in settings:
         pick = {key: value for key, value in settings.items() if key != "kinds"}
         return OfKinds(_pick(pick), tuple(settings["kinds"]))
+    if "private_rank" in settings:
+        pick = {key: value for key, value in settings.items() if key != "private_rank"}
+        return OfSharedRanks(_pick(pick), settings["private_rank"])
     if settings.get("unit") == "ranks":
         return TopRanks(settings["density"])
     if settings.get("by") == "kurtosis":

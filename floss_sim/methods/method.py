@@ -19,6 +19,7 @@ lora-a2         LoRA A, B, head     as floss                 B or A, head     ra
 fedsrd          LoRA A, B, head     all                      all              by effect on B A
 ecolora         LoRA A, B, head     as floss                 all              one segment, as floss
 fedsa-lora      LoRA A, B, head     A, head, as floss        all, B private   A, head, as floss
+feddpa          two LoRAs, head     one, head, as floss      both             one, head, as floss
 freezing        LoRA A, B, head     all                      unfrozen layers  these
 flexlora        LoRA A, B, head     leading ranks, by tier   those ranks      those ranks
 lora-fair       LoRA A, B, head     as floss                 all              as floss
@@ -33,7 +34,7 @@ training. Sources: FLoSS, Raje, CMU thesis 2024, chapter 4 (published as
 FLASC, whose tiers are here too); SparseAdapter, He et al. 2022; AdapterLTH, Wu and Chen 2022;
 HetLoRA, Cho et al. 2024; FFA-LoRA, Sun et al. 2024; BitFit, Ben Zaken et al. 2022; RoLoRA, Chen
 et al. 2025; FSLoRA, Fang et al. 2025; LoRA-A2, Koo et al. 2025; FedSRD, Yan et al.
-2025; EcoLoRA, Liu et al. 2025; FedSA-LoRA, Guo et al. 2025; Fed-SB,
+2025; EcoLoRA, Liu et al. 2025; FedSA-LoRA, Guo et al. 2025; FedDPA, Yang et al. 2024; Fed-SB,
 Singhal et al. 2025; Ravan, Raje et al. 2025; FedKSeed, Qin et al. 2024; FlexLoRA, Bai et al. 2024;
 LoRA-FAIR, Bian et al. 2025; FedSVD, Lee et al. 2025.
 
@@ -52,6 +53,7 @@ from typing import Any, Literal
 
 from floss_sim.errors import ConfigError, LayoutError
 from floss_sim.methods.persistent_masks import PersistentMask
+from floss_sim.methods.private_entries import PrivatePart
 from floss_sim.methods.product_steps import ProductStep, RefactoringStep
 from floss_sim.methods.schedules import Moment, selector_at
 from floss_sim.methods.selectors import SameMask, Selector, addressable_entries
@@ -73,6 +75,7 @@ _WITHOUT_DORA = {  # reason by method
     "hetlora": "its tiers are ranks, and DoRA's magnitude has none",
     "lora-a2": "it trains A and B in turns, and DoRA's magnitude needs both matrices",
     "fedsa-lora": "its clients keep B, and DoRA's magnitude needs both matrices",
+    "feddpa": "its modules have two adapters, and DoRA's magnitude is of one",
     "fedsrd": "its server step is on products B A, which DoRA scales by its magnitude",
     "fslora": "its sketches are ranks, and DoRA's magnitude has none",
     "flexlora": "its server step is on products B A, which DoRA scales by its magnitude",
@@ -120,7 +123,8 @@ class Method:
         product_step: Server step on products (:mod:`floss_sim.methods.product_steps`); None: the
             mean update.
         zeroth_order: Local training along seeded directions, in layout ``seeds``; None: SGD.
-        private: Kinds of tensors that never travel and that each client keeps as its own.
+        private: Part of the entries that never travels and that each client keeps as its own; None
+            if there is none.
 
     Raises:
         ConfigError: Shares that are not positive or do not add up to 1, an unknown value code or
@@ -141,7 +145,7 @@ class Method:
     ranking: Ranking = "magnitude"
     product_step: ProductStep | None = None
     zeroth_order: ZerothOrder | None = None
-    private: tuple[str, ...] = ()
+    private: PrivatePart | None = None
 
     def __post_init__(self) -> None:
         total = sum(tier.share for tier in self.tiers)
@@ -265,6 +269,11 @@ class Method:
         return self.tiers[0].training_scale(layout)
 
     @property
+    def local_passes(self) -> int:
+        """Passes of a client over its examples in a local epoch: 2 where adapters take turns."""
+        return 2 if self.private and self.private.in_turns else 1
+
+    @property
     def trains_by_schedule(self) -> bool:
         """Whether a schedule says which entries train."""
         return any(tier.trained is not None for tier in self.tiers)
@@ -320,7 +329,7 @@ class Method:
         if self.zeroth_order:
             changed["zeroth_order"] = self.zeroth_order.settings()
         if self.private:
-            changed["private"] = list(self.private)
+            changed["private"] = self.private.settings()
         if self.persistent:
             return self.persistent.settings() | changed
         if len(self.tiers) == 1:
@@ -341,6 +350,7 @@ class Method:
         words += ["change ledger"] if self.change_ledger else []
         words += ["mean of those covering"] if self.divisor == "covering" else []
         words += [self.product_step.describe()] if self.product_step else []
+        words += [text] if self.private and (text := self.private.describe()) else []
         return ", ".join(words)
 
     def _describe_tiers(self) -> str:

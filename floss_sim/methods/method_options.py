@@ -160,6 +160,16 @@ METHOD_OPTIONS: Mapping[str, MethodOption] = {
             "integer",
             "fedsvd: rounds between renewals of A; default 1; 0: never.",
         ),
+        MethodOption(
+            "private_rank",
+            "integer",
+            "feddpa: rank of the private adapter; default that of the shared one; 0: none.",
+        ),
+        MethodOption(
+            "together",
+            "flag",
+            "feddpa: train both adapters together, in one pass; default in turns.",
+        ),
         MethodOption("dense_head", "flag", "Always send the whole task head."),
         MethodOption("down_values", "value code", f"Value code of downloads: {_VALUES}."),
         MethodOption("up_values", "value code", "Value code of uploads, with the same choice."),

@@ -10,6 +10,7 @@ Ranks(first)    the first ranks of every adapter, the head  yes
 Ranks(random)   ranks drawn for each dispatch, the head     yes, from the seed
 Ranks(largest)  the ranks of largest norm, the head         no
 OfKinds         entries of some kinds of tensors            if all or random
+OfSharedRanks   entries of the shared ranks, the head       if all or random
 Segment         entries of one of several segments          if all
 ActiveLayers    all but the layers of smallest B            from the download
 TopRanks        the rows of A or columns of B of most norm  no
@@ -20,6 +21,7 @@ SameMask        the entries of the download (uploads only)  yes
 A mask that both ends can build costs no bytes; other masks are written into the message.
 TopK and RandomK are in :mod:`floss_sim.methods.top_k_selectors`, Ranks and TopRanks in
 :mod:`floss_sim.methods.rank_selectors`, OfKinds in :mod:`floss_sim.methods.tensor_kinds`,
+OfSharedRanks in :mod:`floss_sim.methods.shared_ranks`,
 KurtosisTopK in :mod:`floss_sim.methods.kurtosis_selectors`, Segment in
 :mod:`floss_sim.methods.segment_selectors`, ActiveLayers in
 :mod:`floss_sim.methods.layer_freezing`. Rules that change from round to round are

@@ -3,7 +3,7 @@
 RoLoRA (Chen et al., NeurIPS 2025) trains B and A in turns. The mean of products of clients is then
 the product of means, because all clients hold the same other factor.
 
-Shapes: ``values_N`` float32 and masks bool over a layout of N entries, of which P have the kinds.
+Shapes: masks bool over a layout of N entries.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from floss_sim.methods.part_selectors import PartSelector
 from floss_sim.methods.schedules import Moment
 from floss_sim.methods.selectors import Selector
-from floss_sim.rng import LazyStream
 from floss_sim.vectors.layout import HEAD_KINDS, LORA_A, LORA_B, Layout
-from floss_sim.vectors.top_k import Mask, Vector
+from floss_sim.vectors.top_k import Mask
 
 Kinds = tuple[str, ...]
 B_THEN_A: tuple[Kinds, ...] = ((LORA_B,), (LORA_A,))
@@ -26,7 +26,7 @@ _LETTERS = {LORA_A: "A", LORA_B: "B"}
 
 
 @dataclass(frozen=True)
-class OfKinds:
+class OfKinds(PartSelector):
     """Selector of entries of some kinds of tensors.
 
     Args:
@@ -34,40 +34,11 @@ class OfKinds:
         kinds: Kinds of tensors, such as ``("lora_B", "head_weight")``.
     """
 
-    pick: Selector
     kinds: Kinds
 
-    @property
-    def density(self) -> float | None:
-        """Fraction of the entries of these kinds that is kept."""
-        return self.pick.density
-
-    @property
-    def shared(self) -> bool:
-        """Whether both ends can build the mask: random entries, or all of these kinds."""
-        return self.pick.shared or self.pick.density == 1
-
-    def count(self, layout: Layout) -> int:
-        """Return the number of selected entries, before exact zeros are dropped."""
-        return self.pick.count(_part(layout, self.kinds)[0])
-
-    def bounds(self, layout: Layout) -> Mask:
-        """Return the mask of all entries of these kinds."""
-        return _part(layout, self.kinds)[1]
-
-    def mask(
-        self,
-        layout: Layout,
-        values_N: Vector,
-        draw: LazyStream,
-        within_N: Mask | None = None,
-    ) -> Mask:
-        """Return the mask of the selected entries of these kinds."""
-        part, inside_N = _part(layout, self.kinds)
-        within_P = None if within_N is None else within_N[inside_N]
-        mask_N = np.zeros(layout.entries, dtype=bool)
-        mask_N[inside_N] = self.pick.mask(part, values_N[inside_N], draw, within_P)
-        return mask_N
+    def part(self, layout: Layout) -> tuple[Layout, Mask]:
+        """Return the layout of the tensors of these kinds, and the mask of their entries."""
+        return _part(layout, self.kinds)
 
     def settings(self) -> dict[str, Any]:
         """Return the selector among the entries, and the kinds, as plain values."""

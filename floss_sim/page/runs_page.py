@@ -13,6 +13,7 @@ from statistics import fmean, median
 from typing import Any
 
 from floss_sim.analysis.comparison import Configuration, CurvePoint
+from floss_sim.analysis.own_accuracy import own_legend
 from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.analysis.traffic import Traffic
 from floss_sim.analysis.what_if import Scenario
@@ -109,7 +110,6 @@ class RunsPage:
                     nbytes=format_bytes(point.total_bytes),
                 )
             )
-        rows = [_row(line) for line in self._ordered]
         warned = [*self._warnings(), *(f"{note}." for note in self.notes)]
         return joined(
             [
@@ -117,10 +117,22 @@ class RunsPage:
                 element("p", " ".join(lines), class_="answer", dir="auto"),
                 paragraphs([" ".join(warned)] if warned else [], class_="warning"),
                 figure(CURVES, texts.RUNS_CAPTION, self._spoken),
-                table(texts.RUNS_TABLE, texts.RUNS_COLUMNS, rows),
-                paragraphs([texts.RUNS_NOTE], class_="note"),
+                *self._table(),
             ]
         )
+
+    def _table(self) -> tuple[Html, Html]:
+        """Return the table of the lines and its notes, with own models where they are measured."""
+        ends = [_end(line) for line in self._ordered]
+        own = own_legend([line.configuration for line in self._ordered], ends)
+        columns, rows = [*texts.RUNS_COLUMNS], [[*_row(line)] for line in self._ordered]
+        if own:
+            columns.insert(5, texts.RUNS_OWN)
+            for row, end in zip(rows, ends, strict=True):
+                mean = end.own_accuracy
+                row.insert(5, texts.NOT_THERE if mean is None else f"{100 * mean:.1f}")
+        notes = [texts.RUNS_NOTE, *([f"{own}."] if own else [])]
+        return table(texts.RUNS_TABLE, columns, rows), paragraphs(notes, class_="note")
 
     def _warnings(self) -> Iterator[str]:
         profiles = [one.profile for one in self.networks]

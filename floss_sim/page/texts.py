@@ -146,6 +146,7 @@ RUNS_TABLE = "The configurations, most right answers first"
 RUNS_COLUMNS = (
     "", "network", "runs", "right answers %", "range", "rounds", "bytes", "time",
 )  # fmt: skip
+RUNS_OWN = "own"
 RUNS_NOTE = (
     "At the last round that all runs of a configuration have checked. Time: the median, with the "
     "range of nine in ten fleets where the network draws them."

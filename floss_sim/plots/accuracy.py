@@ -19,7 +19,9 @@ from floss_sim.plots.figure import (
     mark_target,
     scale_x,
 )
+from floss_sim.runs.own_data import OWN_LABEL
 
+OWN = "own_accuracy"  # column of the clients' own models
 _AXES: Mapping[str, tuple[str, float]] = {
     "round": ("round", 1),
     "closed_at_s": ("simulated time of the recorded fleet (s)", 1),
@@ -38,6 +40,8 @@ def draw_accuracy(ax: Axes, curve: pd.DataFrame, x: str, label: str) -> None:
     """
     title, scale = _AXES[x]
     ax.plot(curve[x] * scale, 100 * curve["accuracy"], marker="o", markersize=3, label=label)
+    if OWN in curve:
+        ax.plot(curve[x] * scale, 100 * curve[OWN], "--", marker="s", markersize=3, label=OWN_LABEL)
     ax.set_xlabel(title)
     ax.set_ylabel("validation accuracy of P·M (%)")
     ax.set_xlim(left=0)
@@ -51,6 +55,8 @@ def draw_run(curve: pd.DataFrame, title: str, label: str) -> Figure:
     draw_accuracy(left, curve, "closed_at_s", label)
     draw_accuracy(right, curve, "total_bytes", label)
     right.set_ylabel("")
+    if OWN in curve:
+        left.legend(fontsize="x-small")
     # Labels of tiers are long: they are wrapped above the axes, because a legend would hide curves.
     figure.suptitle("\n".join([title, *textwrap.wrap(label, 110)]), fontsize="medium")
     return figure
@@ -61,7 +67,7 @@ def comparison_frame(configurations: Iterable[Configuration]) -> pd.DataFrame:
 
     Columns: ``label``, ``seeds`` (the number of seeds), ``round``, ``closed_at_s`` (the median over
     fleets), ``low_s`` and ``high_s`` (5 and 95 %), ``total_bytes``, and the accuracies of
-    ``comparison.CurvePoint``.
+    ``comparison.CurvePoint``, ``own_accuracy`` among them where a point has one.
     """
     rows = [
         {"label": configuration.label, "seeds": len(configuration.runs), **_columns(point)}
@@ -81,6 +87,7 @@ def _columns(point: CurvePoint) -> dict[str, float]:
         "accuracy": point.accuracy,
         "lowest": point.lowest,
         "highest": point.highest,
+        **({} if point.own_accuracy is None else {OWN: point.own_accuracy}),
     }
 
 
@@ -115,7 +122,8 @@ def draw_comparison(
     scale = scale_x(axes, [float(curve[x].max()) for _, curve in curves])
     spread = fleets_phrase(frame) if x == "closed_at_s" else ""
     axes.set_xlabel((f"{name} ({unit_name})" if unit_name else name) + scale + spread)
-    axes.set_ylabel("validation accuracy of P·M (%)")
+    own = f"\nthin, dotted: {OWN_LABEL}" if OWN in frame else ""
+    axes.set_ylabel(f"validation accuracy of P·M (%){own}")
     axes.grid(alpha=0.3)
     axes.set_title(f"{task}: {seeds_phrase(frame)}")
     figure.legend(loc="outside right center", fontsize="small", handlelength=3.6)
@@ -127,6 +135,8 @@ def draw_configuration(
 ) -> None:
     """Draw the mean accuracy of a configuration, with a band if it has several seeds."""
     draw_line(axes, place, 100 * curve["accuracy"], label, look)
+    if OWN in curve:
+        axes.plot(place, 100 * curve[OWN], color=look[0], linestyle=":", linewidth=1)
     if curve["seeds"].iloc[0] > 1:
         low, high = 100 * curve["lowest"], 100 * curve["highest"]
         axes.fill_between(place, low, high, color=look[0], alpha=0.13, linewidth=0)

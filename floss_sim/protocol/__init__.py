@@ -9,7 +9,14 @@ that one loop can step several runs and compute their jobs in one pass. Learners
 have no jobs. In the first design ``train`` waited for other runs itself, in a thread of each run.
 """
 
-from floss_sim.protocol.learner import Job, Learner, LearnerIdentity, Metrics, Snapshot
+from floss_sim.protocol.learner import (
+    Job,
+    Learner,
+    LearnerIdentity,
+    Metrics,
+    OwnMetrics,
+    Snapshot,
+)
 from floss_sim.protocol.messages import NO_STATE, Arrival, ClientState, Dispatch, Upload
 
 __all__ = [
@@ -21,6 +28,7 @@ __all__ = [
     "Learner",
     "LearnerIdentity",
     "Metrics",
+    "OwnMetrics",
     "Snapshot",
     "Upload",
 ]

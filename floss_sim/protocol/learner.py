@@ -42,17 +42,33 @@ class LearnerIdentity:
 
 
 @dataclass(frozen=True)
+class OwnMetrics:
+    """Means over the clients of each one's own model on the validation split.
+
+    Attributes:
+        accuracy: Accuracy on data like the client's own, 0 to 1: examples weighted by its label
+            shares, or the whole split where the partition is not by labels.
+        loss: Cross-entropy with the same weights, nats.
+    """
+
+    accuracy: float
+    loss: float
+
+
+@dataclass(frozen=True)
 class Metrics:
     """Accuracy (0 to 1) and mean cross-entropy on the validation split.
 
     ``dense_*`` is a diagnostic: it measures the server's dense P, which no client ever holds. It
-    takes a second evaluation and is None unless requested.
+    takes a second evaluation and is None unless requested. ``own`` measures the clients' own
+    models; None unless the method has private entries or it is requested.
     """
 
     accuracy: float
     loss: float
     dense_accuracy: float | None = None
     dense_loss: float | None = None
+    own: OwnMetrics | None = None
 
 
 @dataclass(frozen=True)

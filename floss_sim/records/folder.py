@@ -435,6 +435,17 @@ class RunFolder:
         found = self._test_metrics().get(str(round_))
         return found and {k: v for k, v in found.items() if k not in (RIGHT, COUNT)}
 
+    def note_on_test(self, round_: int, metrics: Mapping[str, float]) -> None:
+        """Store further test metrics of a round's model, by name, beside those that are known.
+
+        The caller must hold the lock.
+
+        Raises:
+            RecordError: The file cannot be written, or the stored metrics are damaged.
+        """
+        known = self._test_metrics().get(str(round_), {})
+        self._cache({round_: {**known, **metrics}})
+
     def models_on_test(self, rounds: Iterable[int]) -> dict[int, ModelOnTest]:
         """Return what is cached of rounds' models on the test split, with the single predictions.
 

@@ -20,7 +20,7 @@ from floss_sim.records.checkpoint import identity, identity_in, pack, unpack
 from floss_sim.records.folder import RunFolder
 from floss_sim.records.row_checks import check_rows
 from floss_sim.records.schema import SCHEMAS, RunRecord
-from floss_sim.records.tables import check_tables, read_table
+from floss_sim.records.tables import check_tables, join_tables, read_table
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _whole(
     folder: RunFolder, part: RunPart, tables: Mapping[str, pa.Table], before: RunRecord
 ) -> RunRecord:
     """Return the run with a part; raise ValueError if it would not be consistent."""
-    rounds = pa.concat_tables([before.rounds, tables["rounds"]])
+    rounds = join_tables([before.rounds, tables["rounds"]])
     transfers = pa.concat_tables([before.transfers, tables["transfers"]])
     check_tables(rounds, transfers, part.rounds, part.version)
     check_rows(rounds, transfers, folder.fleet_size)

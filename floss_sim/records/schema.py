@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -48,6 +48,18 @@ ROUNDS = _schema(
     ("dense_accuracy", pa.float64(), True, "diagnostic: validation accuracy of dense P"),
     ("dense_loss", pa.float64(), True, "diagnostic: validation cross-entropy of dense P, nats"),
 )
+# Columns that a rounds table has besides, where clients' own models were measured.
+OWN_COLUMNS = _schema(
+    (
+        "own_accuracy",
+        pa.float64(),
+        True,
+        "mean over clients of each one's own model, on validation examples weighted by the "
+        "client's label shares (partition by labels) or on all, 0 to 1",
+    ),
+    ("own_loss", pa.float64(), True, "its cross-entropy with the same weights, nats"),
+)
+ROUNDS_WITH_OWN = pa.schema([*ROUNDS, *OWN_COLUMNS])
 TRANSFERS = _schema(
     ("sequence", pa.int64(), False, "number of the dispatch in the run, from 0"),
     ("round", pa.int32(), False, "1-based round in which the update was aggregated or lost"),
@@ -82,6 +94,12 @@ TRANSFERS = _schema(
 SCHEMAS = {"rounds": ROUNDS, "transfers": TRANSFERS}
 
 
+def rounds_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Return rows as a rounds table, which has OWN_COLUMNS if a row has values of them."""
+    own = any(row.get(name) is not None for row in rows for name in OWN_COLUMNS.names)
+    return pa.Table.from_pylist(list(rows), ROUNDS_WITH_OWN if own else ROUNDS)
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """Record of a run: its description and its two tables (schemas ROUNDS and TRANSFERS).
@@ -102,6 +120,8 @@ class RunRecord:
 
     def to_pandas(self) -> Any:
         """Return the rounds as a pandas.DataFrame: the columns of ROUNDS and ``total_bytes``.
+
+        OWN_COLUMNS follow where clients' own models were measured.
 
         ``transfers.to_pandas()`` returns the transfers.
         """

@@ -15,7 +15,7 @@ from floss_sim.errors import RecordError
 from floss_sim.records.file_checks import FileSum
 from floss_sim.records.manifest import Manifest
 from floss_sim.records.row_checks import check_rows
-from floss_sim.records.schema import SCHEMAS
+from floss_sim.records.schema import OWN_COLUMNS, ROUNDS_WITH_OWN, SCHEMAS, rounds_table
 
 
 def read_tables(
@@ -59,7 +59,7 @@ def _read_table(folder: Path, kind: str, names: Sequence[str], committed: Manife
         if known is not None and part.num_rows != known.rows:
             raise ValueError(f"{name} has {part.num_rows} rows instead of {known.rows}")
         parts.append(part)
-    return pa.concat_tables(parts).combine_chunks()
+    return join_tables(parts).combine_chunks()
 
 
 def _read_part(path: Path, kind: str) -> pa.Table:
@@ -84,6 +84,8 @@ def read_table(raw: BinaryIO, kind: str, name: str) -> pa.Table:
     schema = SCHEMAS[kind]
     try:
         with pq.ParquetFile(raw) as file:
+            if kind == "rounds" and set(OWN_COLUMNS.names) <= set(file.schema_arrow.names):
+                schema = ROUNDS_WITH_OWN
             if not file.schema_arrow.equals(schema, check_metadata=False):
                 raise ValueError(f"{name} has other columns than the {kind} table")
             found = file.read(use_threads=False)
@@ -94,6 +96,11 @@ def read_table(raw: BinaryIO, kind: str, name: str) -> pa.Table:
         if column.null_count and not field.nullable:
             raise ValueError(f"{name} has missing values in column {field.name}")
     return pa.Table.from_arrays(found.columns, schema=schema)
+
+
+def join_tables(parts: Sequence[pa.Table]) -> pa.Table:
+    """Return tables of a kind one after another; columns that a part lacks are null in its rows."""
+    return pa.concat_tables(parts, promote_options="default")
 
 
 def _unreadable(name: str, kind: str, error: BaseException) -> ValueError:
@@ -142,7 +149,11 @@ def _check_transfers(transfers: pa.Table, count: int) -> None:
 
 def as_table(kind: str, rows: Sequence[Mapping[str, Any]] | pa.Table) -> pa.Table:
     """Return rows as a table of a kind; a table is returned as it is."""
-    return rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), SCHEMAS[kind])
+    if isinstance(rows, pa.Table):
+        return rows
+    if kind == "rounds":
+        return rounds_table(rows)
+    return pa.Table.from_pylist(list(rows), SCHEMAS[kind])
 
 
 def sum_on_disk(path: Path) -> FileSum:

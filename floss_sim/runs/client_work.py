@@ -49,9 +49,10 @@ def client_work(
         checkpointing=client.gradient_checkpointing,
         dropout=task.lora.dropout > 0,
     )
+    passes = client.epochs * method.local_passes
     if zeroth_order:
         return forward_work(operations, zeroth_order.steps, client.batch_size, client.precision)
-    return LocalWork(operations, client.batch_size, client.epochs, client.precision)
+    return LocalWork(operations, client.batch_size, passes, client.precision)
 
 
 def client_model(

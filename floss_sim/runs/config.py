@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -211,7 +212,8 @@ class RunConfig:
         Raises:
             LayoutError: A target is unknown, or two settings contradict each other.
         """
-        return adapter_settings(self.task, self.rank)
+        rank, private = self.rank, self.method.private
+        return adapter_settings(self.task, rank, private.ranks(rank) if private else 0)
 
     @cached_property
     def clients(self) -> tuple[Indices, ...]:
@@ -227,8 +229,13 @@ class RunConfig:
         len(self.clients)
 
     def client_examples(self) -> list[int]:
-        """Return each client's examples per round, over all local epochs, by client number."""
-        return [self.client.epochs * part.size for part in self.clients]
+        """Return each client's examples per round, over all local passes, by client number."""
+        return [self.local_passes * part.size for part in self.clients]
+
+    @property
+    def local_passes(self) -> int:
+        """Passes of a client over its examples in a round: local epochs, times the method's."""
+        return self.client.epochs * self.method.local_passes
 
     def settings(self) -> dict[str, Any]:
         """Return the settings as plain values, ready for JSON."""
@@ -261,7 +268,8 @@ class RunConfig:
         """Return a short description of the run, such as ``rank 16, down 1/4, up 1/16``."""
         if self.method.trains not in ADAPTER_LAYOUTS:
             return self.method.describe()
-        return f"{self.adapters.describe()}, {self.method.describe()}"
+        adapters = adapter_settings(self.task, self.rank)
+        return f"{adapters.describe()}, {self.method.describe()}"
 
     def trajectory(self, learner: LearnerIdentity) -> dict[str, Any]:
         """Return the ingredients of the trajectory fingerprint.
@@ -306,17 +314,24 @@ class RunConfig:
         }
 
 
-def adapter_settings(task: Task, rank: int) -> AdapterSettings:
+def adapter_settings(task: Task, rank: int, private_rank: int = 0) -> AdapterSettings:
     """Return the settings of a task's adapters, targets as roles where the family is known.
+
+    Args:
+        task: The task.
+        rank: Rank of the adapters.
+        private_rank: Rank of a second adapter of each module, of the same scale. Both are one
+            adapter of the sum of the ranks, with an alpha that keeps this scale.
 
     Raises:
         LayoutError: A target is unknown, or two settings contradict each other.
     """
-    lora = task.lora
+    lora, ranks = task.lora, rank + private_rank
+    widened = ranks / rank
     return AdapterSettings(
-        rank=rank,
+        rank=ranks,
         targets=adapter_targets(task.backbone_config, lora.targets),
-        alpha=lora.alpha,
+        alpha=lora.alpha * (math.sqrt(widened) if lora.rslora else widened),
         rslora=lora.rslora,
         dora=lora.dora,
         layers=lora.layers,

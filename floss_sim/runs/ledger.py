@@ -7,10 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import pyarrow as pa
-
 from floss_sim.protocol import ClientState, Dispatch, Learner
-from floss_sim.records import ROUNDS, RunFolder, RunRecord
+from floss_sim.records import RunFolder, RunRecord, rounds_table
 from floss_sim.records.host_notes import note_host
 from floss_sim.records.transfer_table import TransferTable
 from floss_sim.simulator import RoundOutcome
@@ -98,5 +96,4 @@ class Ledger:
 
     def record(self, description: Mapping[str, Any]) -> RunRecord:
         """Return the record of all rows, committed or not."""
-        rounds = pa.Table.from_pylist(self._rounds, schema=ROUNDS)
-        return RunRecord(description, rounds, self._transfers.table())
+        return RunRecord(description, rounds_table(self._rounds), self._transfers.table())

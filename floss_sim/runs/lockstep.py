@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Container, Generator, Iterator, Sequence
+from dataclasses import astuple
 
 from floss_sim.errors import NonFiniteUpdateError, RecordError
 from floss_sim.network import NetworkProfile
 from floss_sim.protocol import Job, Learner, LearnerIdentity, Metrics
 from floss_sim.protocol.sampling import order_of_clients
 from floss_sim.records import RunFolder, RunRecord
+from floss_sim.records.schema import OWN_COLUMNS
 from floss_sim.runs.calibration import UNCALIBRATED, Calibration
 from floss_sim.runs.conditions import conditions, timing_of
 from floss_sim.runs.config import RunConfig
@@ -203,7 +205,9 @@ def _simulation(
 
 def round_row(outcome: RoundOutcome, metrics: Metrics | None) -> Row:
     """Return the row of the rounds table of an outcome; metrics are None where not evaluated."""
-    measured = vars(metrics) if metrics else dict.fromkeys(Metrics.__dataclass_fields__)
+    names = ("accuracy", "loss", "dense_accuracy", "dense_loss")
+    own = metrics and metrics.own
+    own_columns = zip(OWN_COLUMNS.names, astuple(own), strict=True) if own else ()
     return {
         "round": outcome.round,
         "version": outcome.version,
@@ -214,5 +218,6 @@ def round_row(outcome: RoundOutcome, metrics: Metrics | None) -> Row:
         "up_bytes": outcome.nbytes("up"),
         "wasted_bytes": outcome.wasted_bytes(),
         "wire_bytes": outcome.wire_bytes(),
-        **measured,
+        **{name: getattr(metrics, name, None) for name in names},
+        **dict(own_columns),
     }

@@ -11,9 +11,11 @@ from floss_sim.protocol import (
     Dispatch,
     LearnerIdentity,
     Metrics,
+    OwnMetrics,
     Upload,
 )
 from floss_sim.records import RunRecord
+from floss_sim.records.schema import OWN_COLUMNS
 from floss_sim.runs.no_training import NoTraining
 
 
@@ -70,4 +72,11 @@ class ReplayLearner(NoTraining):
         row = self._rounds[version]
         if row["accuracy"] is None:
             return None
-        return Metrics(row["accuracy"], row["loss"], row["dense_accuracy"], row["dense_loss"])
+        own = [row.get(name) for name in OWN_COLUMNS.names]
+        return Metrics(
+            row["accuracy"],
+            row["loss"],
+            row["dense_accuracy"],
+            row["dense_loss"],
+            None if None in own else OwnMetrics(*own),
+        )

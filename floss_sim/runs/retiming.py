@@ -18,7 +18,7 @@ from floss_sim.errors import ConfigError, RecordError
 from floss_sim.network import NetworkProfile
 from floss_sim.network.devices.local_work import LocalWork
 from floss_sim.network.link import known_work
-from floss_sim.records import ROUNDS, RunRecord
+from floss_sim.records import RunRecord, rounds_table
 from floss_sim.records.measured_clock import measured_by, without_clock
 from floss_sim.records.transfer_table import TransferTable
 from floss_sim.runs.replay_learner import ReplayLearner
@@ -76,7 +76,7 @@ def retime(record: RunRecord, profile: NetworkProfile, work: LocalWork | None = 
     return replace(
         record,
         description={**without_clock(record.description), **stated},
-        rounds=pa.Table.from_pylist(rounds, ROUNDS),
+        rounds=rounds_table(rounds),
         transfers=transfers.table(),
     )
 

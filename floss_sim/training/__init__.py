@@ -1,8 +1,8 @@
 """Public interface of real training; only this package imports torch, transformers and peft.
 
 Importing it does not load these frameworks: ``open_learner``, ``open_side_by_side``,
-``measure_on_test``, ``test_metrics``, ``export_adapter`` and ``replace_adapter`` load them when
-they are called.
+``measure_on_test``, ``measure_own_on_test``, ``test_metrics``, ``export_adapter`` and
+``replace_adapter`` load them when they are called.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from floss_sim.training.memory_bounds import MAX_RUNS
 from floss_sim.training.model_card import training_facts
 
 if TYPE_CHECKING:
+    from floss_sim.protocol import OwnMetrics, Snapshot
     from floss_sim.records.on_test import ModelOnTest
     from floss_sim.runs.config import RunConfig
     from floss_sim.training.learners.torch_learner import TorchLearner
@@ -31,6 +32,7 @@ __all__ = [
     "export_adapter",
     "learner_identity",
     "measure_on_test",
+    "measure_own_on_test",
     "open_learner",
     "open_side_by_side",
     "replace_adapter",
@@ -122,6 +124,22 @@ def measure_on_test(
     from floss_sim.training import export
 
     return export.measure_on_test(config, models, resolve_device(device))
+
+
+def measure_own_on_test(config: RunConfig, snapshot: Snapshot, device: str = "auto") -> OwnMetrics:
+    """Return the means over clients of each one's own model on the test split.
+
+    Args:
+        config: The run's configuration.
+        snapshot: The run's state, with that of the clients.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+
+    Raises:
+        RecordError: The snapshot is that of another run.
+    """
+    learner = open_learner(config, device)
+    learner.restore(snapshot)
+    return learner.own_metrics(learner.on_device(config.task.content.test))
 
 
 def export_adapter(

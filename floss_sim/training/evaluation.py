@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from floss_sim.errors import TaskError
@@ -14,6 +17,23 @@ from floss_sim.training.models.inputs import Reader, Tensors
 from floss_sim.vectors.top_k import Vector
 
 Sums = tuple[int, int, float]  # number of targets, correct predictions, mean loss in nats
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions of a model on a split.
+
+    Attributes:
+        accuracy: Fraction of right predictions, 0 to 1.
+        loss: Mean cross-entropy, nats.
+        right: Whether each prediction is right, bool of shape (M,), M targets.
+        losses: Cross-entropy of each prediction, nats, float32 of shape (M,).
+    """
+
+    accuracy: float
+    loss: float
+    right: NDArray[np.bool_]
+    losses: NDArray[np.float32]
 
 
 class EvaluableModel(Protocol):
@@ -63,28 +83,49 @@ def measure(
         return mean_metrics([batch_sums(*outputs) for outputs in split_outputs(model, x, y)])
 
 
-def right_predictions(
-    model: EvaluableModel, vector_N: Vector, x: torch.Tensor, y: torch.Tensor
-) -> tuple[float, torch.Tensor]:
-    """Return (mean cross-entropy in nats, whether each prediction is right) on a split.
+def predictions(
+    model: EvaluableModel,
+    vector_N: Vector,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    examples: torch.Tensor | None = None,
+) -> Predictions:
+    """Return accuracy and loss of a vector on a split, and of each target.
 
-    The predictions are in the order of the split's targets, bool of shape (M,). Arguments and
-    errors are those of :func:`measure`.
+    Other arguments and errors are those of :func:`measure`, whose values are the same to the bit.
+
+    Args:
+        model: A model of the vector's layout; its current vector is overwritten.
+        vector_N: Offsets from the model's base, float32 of shape (N,).
+        x: Inputs (examples, ...), on the model's device.
+        y: Classes of the inputs, shape (examples,), on the model's device.
+        examples: Numbers of the examples to measure, at least one, ascending; None: all.
     """
     model.load(model.base + vector_N)
     model.set_training(False)
-    sums, right = [], []
+    sums, right, losses = [], [], []
     with torch.no_grad():
-        for logits, targets in split_outputs(model, x, y):
+        for logits, targets in split_outputs(model, x, y, examples):
             sums.append(batch_sums(logits, targets))
             right.append(logits.argmax(dim=1) == targets)
-    return mean_metrics(sums)[1], torch.cat(right)
+            losses.append(functional.cross_entropy(logits, targets, reduction="none"))
+    return Predictions(
+        *mean_metrics(sums), torch.cat(right).cpu().numpy(), torch.cat(losses).cpu().numpy()
+    )
 
 
-def split_outputs(model: EvaluableModel, x: torch.Tensor, y: torch.Tensor) -> Iterator[Tensors]:
-    """Yield (logits, targets) of a split in batches of at most ``inputs.rows`` examples."""
-    for chosen in torch.split(torch.arange(len(x)), model.inputs.rows):
-        batch = slice(int(chosen[0]), int(chosen[-1]) + 1)
+def split_outputs(
+    model: EvaluableModel, x: torch.Tensor, y: torch.Tensor, examples: torch.Tensor | None = None
+) -> Iterator[Tensors]:
+    """Yield (logits, targets) of a split in batches of at most ``inputs.rows`` examples.
+
+    Only those of ``examples``, numbers on the host, if they are given.
+    """
+    numbers = torch.arange(len(x)) if examples is None else examples
+    for chosen in torch.split(numbers, model.inputs.rows):
+        batch: slice | torch.Tensor = slice(int(chosen[0]), int(chosen[-1]) + 1)
+        if examples is not None:
+            batch = chosen.to(x.device)
         with model.prefix.using([(x, chosen)]):
             yield model.outputs(x[batch], y[batch])
 

@@ -22,7 +22,7 @@ from floss_sim.tasks.normalisation import processor_file
 from floss_sim.tasks.text import TOKENIZER, TOKENIZER_CONFIG, export_tokenizer_config
 from floss_sim.training.determinism import make_deterministic
 from floss_sim.training.device_data import device_tensors
-from floss_sim.training.evaluation import right_predictions
+from floss_sim.training.evaluation import predictions
 from floss_sim.training.model_card import CARD, model_card
 from floss_sim.training.models.parameter_names import TransformersModel
 from floss_sim.training.models.seed_model import build_model
@@ -52,9 +52,8 @@ def measure_on_test(config: RunConfig, blobs: Sequence[bytes], device: str) -> l
     model = build_model(config, place)
     made = []
     for vector_N in vectors:
-        loss, right_M = right_predictions(model, vector_N, *split)
-        right = right_M.cpu().numpy()
-        made.append(ModelOnTest(int(right.sum()) / len(right), loss, right))
+        found = predictions(model, vector_N, *split)
+        made.append(ModelOnTest(found.accuracy, found.loss, found.right))
     return made
 
 

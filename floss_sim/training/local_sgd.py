@@ -80,6 +80,11 @@ def work_of(
     return Work(start_N, trained_N, taught, stream_seed(seed, *names, "dropout"))
 
 
+def joined(updates: Sequence[Vector]) -> Vector:
+    """Return the update of a client whose entries trained in one work each: their sum."""
+    return updates[0] if len(updates) == 1 else np.sum(updates, axis=0)
+
+
 def train_locally(
     model: FlatModel,
     x: torch.Tensor,

@@ -23,6 +23,7 @@ OPTIONS: dict[str, dict[str, str]] = {
     "fedsrd": {"down_density": "1/2", "change_ledger": "yes"},
     "ecolora": {"segments": "2", "half_life": "1", "a_density": "1/2"},
     "fedsa-lora": {"up_density": "1/2"},
+    "feddpa": {"private_rank": "1", "together": "yes", "up_density": "1/2"},
     "freezing": {"freeze_every": "1", "density": "1/4"},
     "flexlora": {"tiers": "1:2,1:1", "product_rate": "0.5", "error_feedback": "no"},
     "lora-fair": {"up_density": "1/2", "penalty": "0.1"},

@@ -105,6 +105,11 @@ def ranks_of(letter: str, density: float) -> Count:
     return count
 
 
+def shared_ranks(kept: int, of: int, density: float) -> Count:
+    """A fraction of some ranks of every adapter and the head together."""
+    return lambda layout: int(density * ranks(kept, of)(layout))
+
+
 def segment(segments: int, a_density: float, density: float) -> Count:
     """A fraction of a part of A, and another of a part of the rest."""
 
@@ -280,7 +285,13 @@ CASES = {
         make("fedsa-lora", down_density=1 / 2, up_density=1 / 4, error_feedback=True),
         [half("A", 1 / 2)],
         [half("A", 1 / 4)],
-        replace(make("fedsa-lora", error_feedback=True), tiers=dense().tiers, private=()),
+        replace(make("fedsa-lora", error_feedback=True), tiers=dense().tiers, private=None),
+    ),
+    "feddpa together, sparse, with error feedback": Case(
+        make("feddpa", together=True, down_density=1 / 2, up_density=1 / 4, error_feedback=True),
+        [shared_ranks(2, 4, 1 / 2)],
+        [shared_ranks(2, 4, 1 / 4)],
+        make("feddpa", private_rank=0, error_feedback=True),
     ),
     "freezing in int8 with error feedback": Case(
         make("freezing", freeze_every=2, down_values="bf16", up_values="int8", error_feedback=True),
@@ -559,7 +570,7 @@ def test_a_restored_learner_sends_trains_and_returns_the_same_bytes(case: Case):
         assert dispatch == part_.dispatch
         assert upload.blob == part_.upload.blob
         state, again = part_.upload.client_state, upload.client_state
-        kept = {"residual": case.method.error_feedback, "private": bool(case.method.private)}
+        kept = {"residual": case.method.error_feedback, "private": case.method.private is not None}
         assert set(state) == set(again) == {name for name, is_kept in kept.items() if is_kept}
         assert all(np.array_equal(state[name], again[name]) for name in state)
 

@@ -98,7 +98,8 @@ class Rules:
     ``averages`` replaces Adam by the mean of the clients. ``scale`` multiplies LoRA's scale in
     training. ``step(P, starts, updates, version)`` replaces the mean of the updates.
     ``private`` marks what each client keeps for itself, ``waits(sequence)`` what joins a residual.
-    ``cohort`` is the number of clients of a round.
+    In ``turns`` a client trains that beside the rest, and the rest without it. ``rank`` is the
+    run's, and ``cohort`` the number of clients of a round.
     """
 
     down: Callable[[torch.Tensor, int, int, int], Mask]
@@ -109,6 +110,8 @@ class Rules:
     averages: bool = False
     scale: float = 1.0
     private: Mask | None = None
+    turns: bool = False
+    rank: int = RANK
     waits: Callable[[int], Mask] | None = None
     cohort: int = 5
     step: (
@@ -127,21 +130,23 @@ class SlowFloss:
         self.P = torch.from_numpy(config.layout.initial_vector(config.seed))
         self.m, self.v = torch.zeros_like(self.P), torch.zeros_like(self.P)
         self.alive = torch.ones(ENTRIES, dtype=torch.bool)
-        self.own = {client: torch.zeros_like(self.P) for client in range(50)}
+        self.initial = self.P.clone()
+        self.own = dict.fromkeys(range(50), self.initial)
         for layer in model.modules():
             if isinstance(layer, LoraLayer):
                 layer.scaling["default"] = 16 / RANK * rules.scale
         self.residual = {client: torch.zeros_like(self.P) for client in range(50)}
 
     def local_epoch(
-        self, start: torch.Tensor, trained: Mask, client: int, sequence: int
+        self, start: torch.Tensor, trained: Mask, client: int, sequence: int, *names: str
     ) -> torch.Tensor:
         pieces, trains = start.split(list(SIZES.values())), trained.split(list(SIZES.values()))
         with torch.no_grad():
             for parameter, piece in zip(self.parameters, pieces, strict=True):
                 parameter.copy_(piece.view_as(parameter))
         x, y = (torch.from_numpy(a)[self.config.clients[client]] for a in self.data)
-        order = stream(0, "client", client, "dispatch", sequence, "batches").permutation(len(y))
+        names = ("client", client, "dispatch", sequence, *names, "batches")
+        order = stream(0, *names).permutation(len(y))
         momentum = [torch.zeros_like(p) for p in self.parameters]
         for begin in range(0, len(y), 16):
             batch = order[begin : begin + 16]
@@ -169,7 +174,10 @@ class SlowFloss:
         trained = torch.ones_like(sent) if self.rules.up else sent
         if self.rules.trained:
             trained = self.rules.trained(version, start)
-        final = self.local_epoch(start, trained, client, sequence)
+        if self.rules.turns:
+            final = self.local_turns(start, client, sequence)
+        else:
+            final = self.local_epoch(start, trained, client, sequence)
         self.own[client] = final
         D = start - final
         if self.rules.waits:
@@ -179,6 +187,16 @@ class SlowFloss:
         upload = D * (self.rules.up(D, client, sequence, start) if self.rules.up else trained)
         self.residual[client] = D - upload
         return upload
+
+    def local_turns(self, start: torch.Tensor, client: int, sequence: int) -> torch.Tensor:
+        """Train the client's own adapter beside the frozen rest, and the rest with the own one off.
+
+        It is off where its B is zero, as at first.
+        """
+        private = self.rules.private
+        own = self.local_epoch(start, private, client, sequence, "private")
+        alone = torch.where(private, self.initial, start)
+        return torch.where(private, own, self.local_epoch(alone, ~private, client, sequence))
 
     def round(self, number: int) -> None:
         size = self.rules.cohort
@@ -572,6 +590,20 @@ CASES = {
             cohort=2,
         ),
     ),
+    # Yang et al. 2024, FedDPA-T: a pair of adapters of rank 1, in turns; the second is private.
+    "feddpa": (
+        method_from_name("feddpa"),
+        Rules(
+            lambda p, version, client, seq: first_rank(p),
+            lambda d, client, seq, start: first_rank(d),
+            averages=True,
+            private=~first_rank(torch.zeros(ENTRIES)),
+            turns=True,
+            scale=2.0,
+            rank=1,
+            cohort=2,
+        ),
+    ),
     "freezing": (
         method_from_name("freezing", freeze_every=2),
         Rules(all_of, trained=active_layers, averages=True),
@@ -621,11 +653,13 @@ def test_every_selector_is_in_the_table():
 def test_the_product_agrees_with_the_pseudocode_over_ten_rounds(
     paper: NetworkProfile, models: tuple[FlatModel, PeftModel], method, rules: Rules
 ):
-    config = RunConfig.of(load_task("digits"), method, rank=RANK)
+    config = RunConfig.of(load_task("digits"), method, rank=rules.rank)
     config = config.with_(server={"cohort": rules.cohort})
     if rules.averages:
         config = config.with_(server={"optimizer": "fedavg", "learning_rate": 1.0})
-    learner = SequentialLearner(config, models[0])
+    same = rules.rank == RANK
+    model = models[0] if same else build_flat_model(config, torch.device("cpu"))
+    learner = SequentialLearner(config, model)
     run(config, paper, learner, rounds=10)
     slow = SlowFloss(config, rules, models[1])
     for number in range(1, 11):

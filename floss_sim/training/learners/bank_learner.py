@@ -22,7 +22,7 @@ from floss_sim.training.bank.model import BankModel
 from floss_sim.training.bank.updates import Update, Updates, full_updates
 from floss_sim.training.learner_choice import bank_kind
 from floss_sim.training.learners.torch_learner import TorchLearner
-from floss_sim.training.local_sgd import Work
+from floss_sim.training.local_sgd import Work, joined
 from floss_sim.training.side_by_side.training_job import TrainingJob
 from floss_sim.vectors.top_k import Mask, Vector
 
@@ -79,9 +79,9 @@ class BankLearner(TorchLearner):
         asked = self._flights.setdefault(dispatch.sequence, _Flight(dispatch))
         if asked.update:
             return None
-        order = self._untrained()
-        first = order.index(asked) // self._chunk * self._chunk
-        return self._job(order[first : first + self._chunk])
+        order, most = self._untrained(), max(1, self._chunk // self.method.local_passes)
+        first = order.index(asked) // most * most
+        return self._job(order[first : first + most])
 
     def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
         """Return one client's encoded update; run the pass that contains the client if necessary.
@@ -118,16 +118,19 @@ class BankLearner(TorchLearner):
         """Return the local training of some dispatches, those with most batches first."""
         works = {}
         for flight in sorted(flights, key=lambda one: id(one.dispatch.blob)):  # decodes each once
-            works[flight.dispatch.sequence] = self._ranked_work(flight.dispatch)
-        order = sorted(flights, key=lambda one: -len(works[one.dispatch.sequence].batches))
-        sequences = [one.dispatch.sequence for one in order]
-        own = [works[sequence] for sequence in sequences]
-        self.steps.begin({n: len(work.batches) for n, work in works.items()})
+            works[flight.dispatch.sequence] = self._ranked_works(flight.dispatch)
+        asked = [one.dispatch.sequence for one in flights]
+        rows = [(sequence, work) for sequence in asked for work in works[sequence]]
+        rows.sort(key=lambda row: -len(row[1].batches))
+        sequences, own = [sequence for sequence, _ in rows], [work for _, work in rows]
+        self.steps.begin({n: sum(len(w.batches) for w in of_one) for n, of_one in works.items()})
 
         def deliver(values_CN: torch.Tensor) -> None:
             updates = self._updates(own, values_CN, self._model.layout)
-            for flight, update in zip(order, updates, strict=True):
-                flight.update = update
+            for flight in flights:
+                sequence = flight.dispatch.sequence
+                parts = [u for n, u in zip(sequences, updates, strict=True) if n == sequence]
+                flight.update = parts[0]._replace(values=joined([part.values for part in parts]))
 
         return TrainingJob(
             Party(self._training_model, *self._split, self.config.client, own),
@@ -138,9 +141,9 @@ class BankLearner(TorchLearner):
             lambda clients: self._count(sequences[:clients]),
         )
 
-    def _ranked_work(self, sent: Dispatch) -> Work:
+    def _ranked_works(self, sent: Dispatch) -> list[Work]:
         ranked = self._exchange.ranking_selector(self._tier(sent.client))
-        return replace(self._work(sent), ranked=ranked)
+        return [replace(work, ranked=ranked) for work in self._works(sent)]
 
     def _halve(self, clients: int) -> None:
         size = self.config.client.batch_size

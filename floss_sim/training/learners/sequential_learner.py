@@ -6,7 +6,7 @@ from floss_sim.protocol import Dispatch
 from floss_sim.runs.config import RunConfig
 from floss_sim.training.learner_choice import SEQUENTIAL
 from floss_sim.training.learners.torch_learner import TorchLearner
-from floss_sim.training.local_sgd import train_locally
+from floss_sim.training.local_sgd import Work, joined, train_locally
 from floss_sim.training.models.flat_model import FlatModel
 from floss_sim.training.models.peft_adapters import scaled_adapters
 from floss_sim.vectors.top_k import Vector
@@ -26,8 +26,12 @@ class SequentialLearner(TorchLearner):
         self._scale = self.method.training_scale(self.layout)
 
     def _update(self, dispatch: Dispatch) -> Vector:
-        work = self._work(dispatch)
-        self.steps.begin({dispatch.sequence: len(work.batches)})
+        works = self._works(dispatch)
+        self.steps.begin({dispatch.sequence: sum(len(work.batches) for work in works)})
+        return joined([self._trained_off(dispatch, work) for work in works])
+
+    def _trained_off(self, dispatch: Dispatch, work: Work) -> Vector:
+        """Return what one local training takes off its start values."""
         with scaled_adapters(self._model.model, self._scale):
             trained_N = train_locally(
                 self._model, *self._split, self.config.client, work,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,17 +34,22 @@ from floss_sim.protocol import (
     Job,
     LearnerIdentity,
     Metrics,
+    OwnMetrics,
     Snapshot,
     Upload,
 )
 from floss_sim.protocol.weighting import staleness_weight
 from floss_sim.runs.config import RunConfig
+from floss_sim.runs.own_data import own_weights
+from floss_sim.tasks.arrays import Arrays
 from floss_sim.training.device_data import device_tensors
-from floss_sim.training.evaluation import EvaluableModel, measure
+from floss_sim.training.evaluation import EvaluableModel, measure, predictions
 from floss_sim.training.learner_choice import kind_of_run
 from floss_sim.training.learners.local_steps import LocalSteps, OnWork
+from floss_sim.training.learners.own_models import Group, measure_own, own_sums
 from floss_sim.training.learners.snapshot_shapes import check_shapes
 from floss_sim.training.local_sgd import Work, work_of
+from floss_sim.training.models.inputs import Tensors
 from floss_sim.training.server_optimizer import BasisChange, ServerOptimizer
 from floss_sim.vectors.top_k import Mask, Vector
 from floss_sim.wire import decode, sent_entries
@@ -63,6 +68,8 @@ class TorchLearner(ABC):
     Attributes:
         identity: The learner's kind, the type of the model's device, and torch's number of threads.
         diagnose: Whether evaluation also measures dense P.
+        measures_own: Whether evaluation also measures the clients' own models where all hold the
+            global one. Where a method has private entries, it always does.
         steps: The local steps of the dispatches in flight.
         on_work: Called after each local step, and before each evaluation.
     """
@@ -71,24 +78,26 @@ class TorchLearner(ABC):
         self.config = config
         named = kind_of_run(config, kind)
         self.identity = LearnerIdentity(named, model.device.type, torch.get_num_threads())
-        self.diagnose = True
+        self.diagnose, self.measures_own = True, False
         self.steps = LocalSteps()
         self.on_work: OnWork = lambda what, done, total: None
         self.layout = config.layout
         self.method = config.method
         self._exchange = Exchange(self.method, self.layout, config.seed)
         self._measured = model
-        self._split = device_tensors(config.task.content.train, model.device)
-        self._validation = device_tensors(config.task.content.validation, model.device)
+        self._split = self.on_device(config.task.content.train)
+        self._validation = self.on_device(config.task.content.validation)
         self._server = ServerOptimizer(self.layout.initial_vector(config.seed), config.server)
         self._history = MaskHistory(self.layout.entries)
         self._ledger = MaskLedger(config.fleet.clients)
-        self._private = PrivateEntries(self.layout, self.method.private)
+        initial_N = self.layout.initial_vector(config.seed)
+        self._private = PrivateEntries(self.layout, self.method.private, initial_N)
         self._held = ClientVectors("held", self.method.change_ledger)
         self._changes = ChangeHistory(self.layout.entries)
         self._has_ledger = self.method.mask_ledger or self.method.change_ledger
         self._version = 0
         self._masks: dict[int, Mask] = {}  # download masks of the newest version, by tier
+        self._values: dict[int, Vector] = {}  # decoded downloads of the newest version, by tier
         # Encoded downloads of the newest version, by tier and by the version whose mask the client
         # holds (None: the message does not depend on a mask that the client holds).
         self._blobs: dict[tuple[int, int | None], bytes] = {}
@@ -120,7 +129,7 @@ class TorchLearner(ABC):
         """Return a client's local steps; batches without any target are left out later."""
         settings = self.config.client
         batches = math.ceil(len(self.config.clients[client]) / settings.batch_size)
-        return settings.epochs * batches
+        return self.config.local_passes * batches
 
     def _count(self, sequences: Iterable[int]) -> None:
         """Count a local step of some dispatches, and tell it."""
@@ -182,7 +191,7 @@ class TorchLearner(ABC):
             update_N, tier, client, sequence, trained_N, client_state,
             self._upload_mask(dispatch), dispatch.version, start_N,
         )  # fmt: skip
-        examples = self.config.client.epochs * len(self.config.clients[client])
+        examples = self.config.local_passes * len(self.config.clients[client])
         own = self._private.train(sequence, start_N - update_N)
         kept = {**own, **self._held.keep(sequence, offsets_N)}
         return Upload(
@@ -232,18 +241,44 @@ class TorchLearner(ABC):
         """Return the mask of a client's upload if the device has selected one, else None."""
         return None
 
-    def _work(self, dispatch: Dispatch) -> Work:
-        """Return the local training of a dispatch: start values, mask, batches and seed."""
-        config, (offsets_N, trained_N) = self.config, self._download_content(dispatch)
+    def _works(self, dispatch: Dispatch) -> list[Work]:
+        """Return the local training of a dispatch: one work, or two where adapters take turns.
+
+        In turns, the private entries train beside the frozen shared ones, and the shared entries
+        without the client's own. Neither needs the result of the other, and their updates add up.
+        """
+        offsets_N, trained_N = self._download_content(dispatch)
+        own_N = self._private.start(dispatch.client, offsets_N)
+        if self.method.local_passes == 1:
+            return [self._work(dispatch, own_N, trained_N)]
+        is_private_N = self._private.is_private_N
+        shared_N = self._private.shared_start(offsets_N)
+        return [
+            self._work(dispatch, shared_N, ~is_private_N),
+            self._work(dispatch, own_N, is_private_N, "private"),
+        ]
+
+    def _work(
+        self, dispatch: Dispatch, start_N: Vector, trained_N: Mask | None, *names: str
+    ) -> Work:
+        """Return a local training of a dispatch: start values, mask, batches and seed.
+
+        Args:
+            dispatch: The dispatch.
+            start_N: Offsets from which the client trains.
+            trained_N: Mask of the entries that train; None: all.
+            names: Names that tell the random streams of one training from those of another.
+        """
+        config = self.config
         return work_of(
-            self._start_values(self._private.start(dispatch.client, offsets_N)),
+            self._start_values(start_N),
             trained_N,
             config.clients[dispatch.client],
             self._split[0],
             self._measured.inputs,
             config.client,
             config.seed,
-            ("client", dispatch.client, "dispatch", dispatch.sequence),
+            ("client", dispatch.client, "dispatch", dispatch.sequence, *names),
         )
 
     def _start_values(self, offsets_N: Vector) -> Vector:
@@ -279,7 +314,7 @@ class TorchLearner(ABC):
         if before_N is not None:
             self._changes.record(before_N, self._server.vector(), self._version)
         self._prune()
-        self._masks, self._blobs = {}, {}
+        self._masks, self._blobs, self._values = {}, {}, {}
         return self._version
 
     def _check_finite(self) -> None:
@@ -415,17 +450,68 @@ class TorchLearner(ABC):
         """
         self.on_work("evaluating", 0, 0)
         model_N, _ = decode(self.layout, self.model())
-        masked = self._measure(model_N)
+        masked, own = self._measure_with_own(model_N)
         if not np.isfinite(masked[1]):
             raise NonFiniteUpdateError(
                 f"the loss is not finite after round {version}; lower the learning rates"
             )
         if not self.diagnose:
-            return Metrics(*masked)
-        dense_N = self._private.with_mean(self._server.vector())
+            return Metrics(*masked, own=own)
+        dense_N = self._private.with_global(self._server.vector())
         same = np.array_equal(model_N, dense_N)
         dense = masked if same else self._measure(dense_N)
-        return Metrics(*masked, *dense)
+        return Metrics(*masked, *dense, own)
+
+    def _measure_with_own(self, model_N: Vector) -> tuple[tuple[float, float], OwnMetrics | None]:
+        """Return accuracy and loss of the global model, and the means of the clients' own models.
+
+        The latter are None where they are not asked for.
+        """
+        if self._private.active:
+            return self._measure(model_N), self.own_metrics(self._validation)
+        if not self.measures_own:
+            return self._measure(model_N), None
+        made = predictions(self._measured, model_N, *self._validation)
+        everyone = range(self.config.fleet.clients)
+        weights_CM = own_weights(self.config, self._validation[1].cpu().numpy())
+        means = own_sums(everyone, made, weights_CM) / len(everyone)
+        return (made.accuracy, made.loss), OwnMetrics(*means.tolist())
+
+    def on_device(self, split: Arrays) -> Tensors:
+        """Return inputs and classes of a split on the learner's device."""
+        return device_tensors(split, self._measured.device)
+
+    def own_metrics(self, split: Tensors) -> OwnMetrics:
+        """Return the means over the clients of each one's own model on a split.
+
+        An own model has the shared values of the client's next download, and its private entries:
+        initial values, where it has never trained.
+
+        Args:
+            split: Inputs and classes of the split, as :meth:`on_device` returns them.
+        """
+        weights_CM = own_weights(self.config, split[1].cpu().numpy())
+        return measure_own(self._measured, self._own_models(), *split, weights_CM)
+
+    def _own_models(self) -> Iterator[Group]:
+        """Yield clients that hold the same model, and its offsets."""
+        untrained: dict[int, list[int]] = {}  # by tier
+        for client in range(self.config.fleet.clients):
+            if self._private.vector(client) is None:
+                untrained.setdefault(self._tier(client), []).append(client)
+            else:
+                shared_N = self._next_values(self._tier(client))
+                yield [client], self._private.start(client, shared_N)
+        for tier, clients in untrained.items():
+            yield clients, self._private.start(clients[0], self._next_values(tier))
+
+    def _next_values(self, tier: int) -> Vector:
+        """Return the offsets that a client of a tier decodes from the newest version."""
+        if tier not in self._values:
+            known_N = self._exchange.known_download_mask(self._history, tier, self._version, 0)
+            blob = self._encode_download(self._download_mask(tier), tier, known_N)
+            self._values[tier] = decode(self.layout, blob, known_N)[0]
+        return self._values[tier]
 
     def _measure(self, vector_N: Vector) -> tuple[float, float]:
         """Return accuracy and loss of a vector on the validation split."""
@@ -435,11 +521,13 @@ class TorchLearner(ABC):
         """Return P * M, encoded for a client of the widest tier that holds no mask.
 
         If each dispatch downloads a mask of its own, the model is all of P. Private entries, which
-        the server lacks, are the mean of the clients': the model that one more upload by each of
-        them would give.
+        the server lacks, are the mean of the clients' (the model that one more upload by each of
+        them would give), or initial values, as the method says.
         """
         if self._private.active or self.method.change_ledger:
-            vector_N = self._private.with_mean(self._server.vector())
+            vector_N = self._server.vector()
+            if self._private.active:
+                vector_N = self._private.with_global(self._next_values(0))
             everything_N = np.ones(self.layout.entries, dtype=bool)
             return self._exchange.download(vector_N, everything_N, 0, self._version)
         if self.method.downloads_by_dispatch:
@@ -474,7 +562,7 @@ class TorchLearner(ABC):
         if self.method.change_ledger:
             self._changes.changed_at_N = snapshot.tensors["changed_at"].copy()
         self._version = snapshot.version
-        self._masks, self._blobs = {}, {}
+        self._masks, self._blobs, self._values = {}, {}, {}
 
     def device_peak_bytes(self) -> int | None:
         """Return torch's peak memory on a CUDA device, in bytes; None on other devices."""

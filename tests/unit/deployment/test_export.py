@@ -40,6 +40,7 @@ HELD = [
     method_from_name("fedsa-lora"), method_from_name("freezing"),
     method_from_name("flexlora", tiers="1:4,2:1"), method_from_name("lora-fair", penalty=0.5),
     method_from_name("fedsvd", up_density=1 / 2, rebase_every=3),
+    method_from_name("feddpa", private_rank=1, together=True, up_density=1 / 2),
 ]  # fmt: skip
 
 
@@ -219,6 +220,7 @@ def test_a_node_without_data_and_a_damaged_run_file_are_refused(
     ("method", "reason"),
     [
         (method_from_name("fedsa-lora"), "lacks the clients' B and so has no model to evaluate"),
+        (method_from_name("feddpa"), "cannot measure the clients' own models"),
         (method_from_name("rolora", change_ledger=True), "'rolora' with a ledger, whose nodes"),
     ],
 )
