@@ -326,8 +326,8 @@ def adapter_settings(task: Task, rank: int, private_rank: int = 0) -> AdapterSet
     Raises:
         LayoutError: A target is unknown, or two settings contradict each other.
     """
-    lora, ranks = task.lora, rank + private_rank
-    widened = ranks / rank
+    lora, ranks = task.lora, rank + private_rank if rank > 0 else rank
+    widened = ranks / rank if private_rank else 1.0
     return AdapterSettings(
         rank=ranks,
         targets=adapter_targets(task.backbone_config, lora.targets),

@@ -83,7 +83,7 @@ def layout_of_digits(method: Method) -> Layout:
 def in_one_go_and_continued(method: Method, root: Path) -> tuple[RunFolder, RunFolder]:
     """Return a run, and the same run continued by another learner, with clients in flight."""
     config = RunConfig.of(load_task("digits"), method, rank=2)
-    config = config.with_(fleet={"clients": 16, "law": "iid"}, server={"cohort": 4})
+    config = config.with_(fleet={"clients": 32}, server={"cohort": 4})
     network, policy = load_profile("lte"), buffered(2)
 
     def train(path: Path, *stops: int) -> RunFolder:
