@@ -96,6 +96,11 @@ class Deployment:
         if self.adapters.dora:
             self.method.check_dora()
 
+    @property
+    def trained_examples(self) -> int:
+        """Examples of a client in a round, over the passes of the method besides."""
+        return self.examples * self.method.local_passes
+
     def work(self, trained: TrainedModel) -> LocalWork:
         """Return the operations of a client's local training.
 
@@ -113,7 +118,8 @@ class Deployment:
         if zeroth_order:
             batch = min(self.batch, self.examples)
             return forward_work(operations, zeroth_order.steps, batch, self.precision)
-        return LocalWork(operations, min(self.batch, self.examples), precision=self.precision)
+        batch, passes = min(self.batch, self.examples), self.method.local_passes
+        return LocalWork(operations, batch, passes, precision=self.precision)
 
     def trained_model(self) -> TrainedModel:
         """Return what trains in the method's layout.
@@ -121,7 +127,7 @@ class Deployment:
         Raises:
             LayoutError: The adapters do not fit the model, or the library cannot build it.
         """
-        made = self.model.trained_model(self.adapters)
+        made = self.model.trained_model(self.method.adapters(self.adapters))
         method = self.method
         if method.zeroth_order:
             return replace(made, tensors=(seed_tensor(method.zeroth_order.seeds),))

@@ -133,7 +133,7 @@ class Estimate:
     @property
     def steps(self) -> int:
         """Local steps of a client in a round."""
-        return self.work.steps(self.deployment.examples)
+        return self.work.steps(self.deployment.trained_examples)
 
     @property
     def client_compute_s(self) -> float:
@@ -271,7 +271,7 @@ def estimate(deployment: Deployment) -> Estimate:
     trained = given.trained_model()
     predictor = SizePredictor(given.method, adapter_layout(trained), given.cohort)
     traffic = Traffic.of_sizes(
-        predictor, given.seed, given.rounds, given.clients, lambda client: given.examples
+        predictor, given.seed, given.rounds, given.clients, lambda client: given.trained_examples
     )
     traffic = replace(traffic.with_first(given.profile.first_download), work=given.work(trained))
     errors: dict[str, float] = {way: predictor.error(way, given.rounds) for way in WAYS}

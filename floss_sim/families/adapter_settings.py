@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -100,6 +100,26 @@ class AdapterSettings:
     def alpha_of(self, path: str) -> float:
         """Return alpha of a module, as :meth:`rank_of` returns its rank."""
         return _first_match(self.alpha_pattern, path, self.alpha)
+
+    def beside(self, private: int | None) -> AdapterSettings:
+        """Return the settings of each adapter and a private one of the same scale, as one adapter.
+
+        The rank is the sum of both, and alpha keeps the scale.
+
+        Args:
+            private: Rank of the private adapters; None: each as its partner; 0: none.
+        """
+
+        def wide(rank: int) -> int:
+            return rank + (rank if private is None else private)
+
+        factor = wide(self.rank) / self.rank
+        return replace(
+            self,
+            rank=wide(self.rank),
+            alpha=self.alpha * (math.sqrt(factor) if self.rslora else factor),
+            rank_pattern={path: wide(rank) for path, rank in self.rank_pattern.items()},
+        )
 
     @property
     def scale(self) -> float:

@@ -154,9 +154,8 @@ def feddpa(
     if private_rank is not None and private_rank < 0:
         raise ConfigError(f"private rank {private_rank}; valid: whole numbers from 0")
     down, up = (OfSharedRanks(TopK(d), private_rank) for d in (down_density, up_density))
-    return Method(
-        "feddpa", (Tier(1.0, down, up),), private=PrivateRanks(private_rank, not together)
-    )
+    private = PrivateRanks(private_rank, in_turns=not together)
+    return Method("feddpa", (Tier(1.0, down, up),), private=private)
 
 
 def freezing(freeze_every: int = 10, density: float = 0.25) -> Method:

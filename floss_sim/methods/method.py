@@ -52,6 +52,7 @@ from itertools import accumulate
 from typing import Any, Literal
 
 from floss_sim.errors import ConfigError, LayoutError
+from floss_sim.families.adapter_settings import AdapterSettings
 from floss_sim.methods.persistent_masks import PersistentMask
 from floss_sim.methods.private_entries import PrivatePart
 from floss_sim.methods.product_steps import ProductStep, RefactoringStep
@@ -267,6 +268,14 @@ class Method:
     def training_scale(self, layout: Layout) -> float:
         """Return the factor of LoRA's scale while a client trains (FSLoRA: rank / kept ranks)."""
         return self.tiers[0].training_scale(layout)
+
+    def adapters(self, settings: AdapterSettings) -> AdapterSettings:
+        """Return the settings of all adapters of a model, private ones included.
+
+        Args:
+            settings: Those of the shared adapters.
+        """
+        return self.private.adapters(settings) if self.private else settings
 
     @property
     def local_passes(self) -> int:

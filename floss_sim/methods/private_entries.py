@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from floss_sim.families.adapter_settings import AdapterSettings
 from floss_sim.methods.client_vectors import ClientVectors, State
 from floss_sim.methods.shared_ranks import OfSharedRanks
 from floss_sim.methods.tensor_kinds import Kinds, kinds_mask
@@ -42,8 +43,8 @@ class PrivatePart(Protocol):
     def mask(self, layout: Layout) -> Mask:
         """Return the mask of the private entries, bool of shape (N,)."""
 
-    def ranks(self, rank: int) -> int:
-        """Return the ranks that an adapter has besides the run's rank."""
+    def adapters(self, settings: AdapterSettings) -> AdapterSettings:
+        """Return the settings of all adapters, given those of the shared ones."""
 
     def settings(self) -> Any:
         """Return the part as plain values."""
@@ -68,9 +69,9 @@ class PrivateKinds:
         """Return the mask of the entries of these kinds."""
         return kinds_mask(layout, self.kinds)
 
-    def ranks(self, rank: int) -> int:
-        """Return 0: the adapters are those of the run."""
-        return 0
+    def adapters(self, settings: AdapterSettings) -> AdapterSettings:
+        """Return the same settings: private kinds are of shared adapters."""
+        return settings
 
     def settings(self) -> list[str]:
         """Return the kinds."""
@@ -102,9 +103,9 @@ class PrivateRanks:
         """Return the mask of the entries of the private ranks."""
         return ~OfSharedRanks(TopK(1.0), self.rank).bounds(layout)
 
-    def ranks(self, rank: int) -> int:
-        """Return the rank of the private adapter."""
-        return rank if self.rank is None else self.rank
+    def adapters(self, settings: AdapterSettings) -> AdapterSettings:
+        """Return the settings of each shared adapter with its private one."""
+        return settings.beside(self.rank)
 
     def settings(self) -> dict[str, Any]:
         """Return the rank, and whether training is in turns, as plain values."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -212,8 +211,7 @@ class RunConfig:
         Raises:
             LayoutError: A target is unknown, or two settings contradict each other.
         """
-        rank, private = self.rank, self.method.private
-        return adapter_settings(self.task, rank, private.ranks(rank) if private else 0)
+        return self.method.adapters(adapter_settings(self.task, self.rank))
 
     @cached_property
     def clients(self) -> tuple[Indices, ...]:
@@ -314,24 +312,17 @@ class RunConfig:
         }
 
 
-def adapter_settings(task: Task, rank: int, private_rank: int = 0) -> AdapterSettings:
+def adapter_settings(task: Task, rank: int) -> AdapterSettings:
     """Return the settings of a task's adapters, targets as roles where the family is known.
-
-    Args:
-        task: The task.
-        rank: Rank of the adapters.
-        private_rank: Rank of a second adapter of each module, of the same scale. Both are one
-            adapter of the sum of the ranks, with an alpha that keeps this scale.
 
     Raises:
         LayoutError: A target is unknown, or two settings contradict each other.
     """
-    lora, ranks = task.lora, rank + private_rank if rank > 0 else rank
-    widened = ranks / rank if private_rank else 1.0
+    lora = task.lora
     return AdapterSettings(
-        rank=ranks,
+        rank=rank,
         targets=adapter_targets(task.backbone_config, lora.targets),
-        alpha=lora.alpha * (math.sqrt(widened) if lora.rslora else widened),
+        alpha=lora.alpha,
         rslora=lora.rslora,
         dora=lora.dora,
         layers=lora.layers,

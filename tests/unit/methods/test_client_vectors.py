@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from floss_sim import RunConfig, RunFolder, load_profile, load_task, open_learner, run
+from floss_sim.families.adapter_settings import AdapterSettings
 from floss_sim.methods import (
     ClientVectors,
     Method,
@@ -56,7 +57,7 @@ def test_private_ranks_are_the_last_ones_and_never_part_of_the_global_model():
     part, initial_N = PrivateRanks(1), np.arange(12, dtype=np.float32)
     marks = [[0, 0], [0, 0], [1, 1]], [[0, 0, 1], [0, 0, 1]]
     assert part.mask(layout).tolist() == np.concatenate([np.ravel(m) for m in marks]).tolist()
-    assert PrivateRanks().ranks(4) == 4
+    assert PrivateRanks().adapters(AdapterSettings(4)) == AdapterSettings(8, alpha=32.0)
     private = PrivateEntries(layout, part, initial_N)
     private.hear(0, {"private": np.full(12, 50, np.float32)})
     shared_N = np.full(12, 9, np.float32)
