@@ -92,10 +92,7 @@ def reason_not_searched(name: str) -> str | None:
     if len(method.tiers) > 1:
         return "its tiers of clients are given by hand (--tiers of floss-sim run)"
     if method.private:
-        return (
-            "each client keeps a part of its model, and the one model that a search measures is "
-            "nobody's"
-        )
+        return "its measure is each client's own model, and plans compare one model for all clients"
     return None
 
 
