@@ -49,11 +49,13 @@ def make_run(
     timing: str = "0123456789abcdef",
     on: NetworkProfile | None = None,
     test: Mapping[int, float] | None = None,
+    own: Mapping[int, float] | None = None,
     **changes: Any,
 ) -> Path:
     """Write a run of two clients a round, who share the round's bytes one to three.
 
-    Its rounds close at the given seconds, or ``on`` a network at those of the closed form.
+    Its rounds close at the given seconds, or ``on`` a network at those of the closed form. ``own``
+    has the accuracy of the clients' own models by round.
     """
     settings = trajectory(**changes)
     description = {
@@ -66,8 +68,9 @@ def make_run(
     if on is not None:
         rows = timed(rows, on)
     if rows:
+        told = {n: {"own_accuracy": a, "own_loss": 1 - a} for n, a in (own or {}).items()}
         folder.commit(
-            [_round(number, row) for number, row in enumerate(rows, start=1)],
+            [_round(n, row) | told.get(n, {}) for n, row in enumerate(rows, start=1)],
             [t for number, row in enumerate(rows, start=1) for t in _transfers(number, row)],
             timing=timing if on is None else timing_of(on, wait_all().settings()),
             network="" if on is None else on.name,
