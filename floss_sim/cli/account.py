@@ -17,6 +17,7 @@ from floss_sim.analysis.recorded_networks import (
     is_timed_on,
     unknown_reason,
 )
+from floss_sim.analysis.run_privacy import recorded_privacy
 from floss_sim.analysis.run_times import time_spread
 from floss_sim.analysis.stragglers import Straggler, straggler_of
 from floss_sim.analysis.time_spread import SHAPED_NOTE, SPREAD_LEGEND, traffic_alone_note
@@ -82,10 +83,13 @@ def show_account(
     total, messages = made.total(), message_bytes(record, profile)
     straggler = straggler_of(record)
     notes = _fleet_notes(straggler, record, profile)
+    if privacy := recorded_privacy(record):
+        notes.append(f"privacy: {privacy.text}")
     if json_:
         said: dict[str, Any] = {"network": name, "currency": made.currency, "total": total}
         said["straggler"] = straggler and straggler.to_json()
         said["notes"] = notes
+        said |= {"privacy": privacy.to_json()} if privacy else {}
         said["messages"] = {way: asdict(found) for way, found in messages.items()}
         print_json({**said, "by": by, "rows": rows.to_pylist()})
     else:

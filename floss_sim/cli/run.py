@@ -9,6 +9,14 @@ import typer
 
 from floss_sim.cli.console import PlainConsole, alternatives, print_json, print_text
 from floss_sim.cli.method_options import takes_method_options
+from floss_sim.cli.privacy_options import (
+    DpClipOption,
+    DpDeltaOption,
+    DpEpsilonOption,
+    DpNoiseOption,
+    DpTrustOption,
+    with_privacy_of_run,
+)
 from floss_sim.cli.progress_log import late_lines
 from floss_sim.cli.run_progress import train_with_progress
 from floss_sim.cli.run_summary import summary_of, summary_table
@@ -58,6 +66,8 @@ Examples:
 
   floss-sim run --up-density 1/16 --up-values int8 --error-feedback --rounds 50
 
+  floss-sim run --method ffa --dp-clip 0.1 --dp-epsilon 8 --rounds 50
+
   floss-sim run --rounds 20 --partition iid --upload-ratio 4 --json
 
   floss-sim run --network lte --cohort 8 --policy first-k:5 --rounds 50
@@ -80,6 +90,11 @@ def run(
     rank: Annotated[int | None, typer.Option(help="LoRA rank; default 16.")] = None,
     dora: DoraOption = False,
     method_options: dict[str, Any],
+    dp_clip: DpClipOption = None,
+    dp_noise: DpNoiseOption = None,
+    dp_epsilon: DpEpsilonOption = None,
+    dp_delta: DpDeltaOption = None,
+    dp_trust: DpTrustOption = None,
     rounds: Annotated[int, typer.Option(min=1, max=10**7, help="Rounds in all.")] = 200,
     network_name: NetworkOption = "paper-200-20",
     upload_ratio: RatioOption = None,
@@ -138,6 +153,8 @@ def run(
 ) -> None:
     """Train one configuration in lockstep with simulated time."""
     chosen = method_of_options(method, method_options)
+    if privacy := read_privacy(dp_clip, dp_noise, dp_epsilon, dp_delta, dp_trust):
+        chosen = replace(chosen, privacy=privacy)
     if rank is not None and chosen.trains not in ADAPTER_LAYOUTS:
         raise ConfigError(f"method {method!r} has no adapters; --rank does not apply")
     if dora and chosen.trains not in ADAPTER_LAYOUTS:
@@ -154,12 +171,14 @@ def run(
     )
     chosen_network = network(network_name, upload_ratio, framework=framework)
     profile = with_backbone(chosen_network, loaded, include_backbone)
+    closing = parse_policy(policy, late)
+    config = with_privacy_of_run(config, dp_epsilon, rounds, profile, closing)
     saved = train_with_progress(
         config,
         profile,
         rounds=rounds,
         out=out,
-        policy=parse_policy(policy, late),
+        policy=closing,
         eval_every=eval_every,
         device=device,
         threads=threads,

@@ -9,6 +9,7 @@ import numpy as np
 from rich.table import Table
 
 from floss_sim.analysis.last_part import part_text
+from floss_sim.analysis.run_privacy import told_privacy
 from floss_sim.analysis.time_spread import (
     PROBED_LEGEND,
     SHAPED_NOTE,
@@ -47,6 +48,7 @@ def summary_of(saved: SavedRun) -> dict[str, Any]:
         "configuration": config.describe(),
         **_ledger(config, last["round"]),
         **_mask(config, saved),
+        **_privacy(saved),
         **(_prediction(config, saved.profile, record) if predicted else {}),
         "network": saved.profile.name,
         "rounds": last["round"],
@@ -121,6 +123,12 @@ def _prediction(
     }
 
 
+def _privacy(saved: SavedRun) -> dict[str, Any]:
+    """Return what the run's noise reaches, in the end and at each evaluation of the last part."""
+    told = told_privacy(saved.record, saved.last_evaluated["round"], saved.last_part)
+    return {"privacy": told} if told else {}
+
+
 def _mask(config: RunConfig, saved: SavedRun) -> dict[str, dict[str, float]]:
     """Return the fraction of each kind of tensor that a persistent mask keeps."""
     if config.method.persistent is None:
@@ -150,6 +158,7 @@ def summary_table(summary: Mapping[str, Any], saved: SavedRun) -> Table:
             if nbytes
         ),
         *([("mask keeps", _mask_text(summary["mask_keeps"]))] if "mask_keeps" in summary else []),
+        *([("privacy", summary["privacy"]["text"])] if "privacy" in summary else []),
         ("network", summary["network"]),
         ("rounds", f"{rounds} of {cohort} clients{_policy(summary)}"),
         (

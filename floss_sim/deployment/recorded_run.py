@@ -8,7 +8,7 @@ from typing import Any
 
 from floss_sim import documents
 from floss_sim.deployment.export import check_export, export_app
-from floss_sim.deployment.run_file import check_method
+from floss_sim.deployment.run_file import check_method, check_no_privacy
 from floss_sim.documents import Section
 from floss_sim.errors import ConfigError, RecordError
 from floss_sim.methods.from_settings import method_from_settings
@@ -61,6 +61,7 @@ def recorded_config(
     ledgers = ("mask_ledger", "change_ledger")
     ledger = isinstance(settings, Mapping) and any(settings.get(name) for name in ledgers)
     check_method(str(description.get("method")), ledger)
+    check_no_privacy(settings if isinstance(settings, Mapping) else {})
     try:
         method = method_from_settings(str(description["method"]), stated["method"])
         lora = {**_LORA_DEFAULTS, **stated.get("lora", {})}

@@ -7,6 +7,7 @@ backbone: a machine whose files differ says so before it trains.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -112,6 +113,7 @@ class RunFile(Section):
         """
         method = config.method
         check_method(method.name, method.mask_ledger or method.change_ledger)
+        check_no_privacy(method.settings())
         loaded = config.task
         if task not in packaged_tasks():
             dataset = dataset or _local_path(loaded.data.dataset, Path(task).parent)
@@ -220,6 +222,19 @@ def check_method(name: str, has_ledger: bool) -> None:
         raise ConfigError(
             f"an app cannot hold method {name!r}{ledger}, {reason}; valid: {', '.join(_METHODS)}, "
             "without a ledger"
+        )
+
+
+def check_no_privacy(settings: Mapping[str, Any]) -> None:
+    """Raise ConfigError if a method's settings have differential privacy.
+
+    Args:
+        settings: Settings of the method, as plain values.
+    """
+    if "privacy" in settings:
+        raise ConfigError(
+            "an app cannot hold differential privacy: its noise would come from the run's seed, "
+            "which all nodes know, and its server would see each upload; valid: without --dp-clip"
         )
 
 

@@ -29,6 +29,7 @@ from floss_sim.methods.catalog_of_products import fedsvd, flexlora, lora_fair
 from floss_sim.methods.change_ledger import ChangeHistory
 from floss_sim.methods.client_vectors import ClientVectors
 from floss_sim.methods.corrected_mean_step import CorrectedMeanStep
+from floss_sim.methods.differential_privacy import TRUSTS, DifferentialPrivacy
 from floss_sim.methods.exchange import Exchange
 from floss_sim.methods.kurtosis_selectors import KurtosisTopK
 from floss_sim.methods.layer_freezing import ActiveLayers, LayerFreezing
@@ -51,12 +52,14 @@ from floss_sim.methods.top_k_selectors import RandomK, TopK
 
 __all__ = [
     "METHODS",
+    "TRUSTS",
     "WAYS",
     "ActiveLayers",
     "ChangeHistory",
     "ClientVectors",
     "Contribution",
     "CorrectedMeanStep",
+    "DifferentialPrivacy",
     "Everything",
     "Exchange",
     "FrozenMask",

@@ -187,7 +187,9 @@ METHODS: Mapping[str, Callable[..., Method]] = {
     "fedkseed": fedkseed,
     **{layout: _floss_variant(layout) for layout in ("ffa", "bitfit", "full", "head")},
 }
-COMMON_OPTIONS = ("down_values", "up_values", "error_feedback", "mask_ledger", "change_ledger")
+COMMON_OPTIONS = (
+    "down_values", "up_values", "error_feedback", "mask_ledger", "change_ledger", "privacy",
+)  # fmt: skip
 
 
 def options_of(name: str) -> Sequence[str]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.errors import NonFiniteUpdateError
+from floss_sim.methods.differential_privacy import gaussian_noise
 from floss_sim.methods.method import Method
 from floss_sim.methods.partner_norms import partner_norms
 from floss_sim.methods.persistent_masks import MaskHistory
@@ -63,12 +64,14 @@ class Exchange:
     Attributes:
         method: Method that chooses the entries and the value codes.
         layout: Layout of the N entries.
-        seed: Seed of the run, from which random masks and stochastic rounding are drawn.
+        seed: Seed of the run, from which random masks, stochastic rounding and noise are drawn.
+        cohort: Number of clients in a cohort, which share the noise of differential privacy.
     """
 
     method: Method
     layout: Layout
     seed: int
+    cohort: int = 1
 
     def prune(self, vector_N: Vector, history: MaskHistory, version: int) -> Mask:
         """Shrink the persistent mask if it changes at this version; return the mask.
@@ -211,6 +214,9 @@ class Exchange:
     ) -> Reply:
         """Return a client's reply: the selected entries of its update, encoded.
 
+        With differential privacy the update is clipped and has its noise before entries are
+        ranked, the residual of error feedback included. The residual that stays has no noise in it.
+
         Args:
             update_N: The client's update: the decoded vector minus the vector after training.
             tier: Tier of the client.
@@ -241,16 +247,19 @@ class Exchange:
                 "lower the learning rates"
             )
         known_N = self.known_upload_mask(tier, client, sequence, trained_N, version)
+        update_N, sent_N = self._private(update_N, known_N, client, sequence)
+        if sent_N is not update_N:
+            norms_N = self._partner_norms(start_N, sent_N)
         if isinstance(selector, SameMask) or selector.shared:
             mask_N = np.ones(self.layout.entries, dtype=bool) if known_N is None else known_N
         elif chosen_N is not None:
             mask_N = chosen_N
         else:
-            ranked_N = update_N if norms_N is None else norms_N * update_N
+            ranked_N = sent_N if norms_N is None else norms_N * sent_N
             mask_N = selector.mask(self.layout, ranked_N, self._draw(client, sequence))
         blob = encode(
             self.layout,
-            update_N,
+            sent_N,
             mask_N,
             values=self.method.up_values,
             known_N=known_N,
@@ -261,8 +270,49 @@ class Exchange:
         entries = sent_entries(blob)
         if not self.method.error_feedback:
             return Reply(blob, entries, {}, {})
-        unsent_N = update_N - self.decode_upload(blob, known_N)
+        if sent_N is update_N:
+            unsent_N = update_N - self.decode_upload(blob, known_N)
+        else:
+            unsent_N = np.where(mask_N, np.float32(0), update_N)
         return Reply(blob, entries, {RESIDUAL: unsent_N}, {RESIDUAL: update_N})
+
+    def _private(
+        self, update_N: Vector, known_N: Mask | None, client: int, sequence: int
+    ) -> tuple[Vector, Vector]:
+        """Return an update clipped, and with the client's noise; the same array without noise."""
+        privacy = self.method.privacy
+        if privacy is None:
+            return update_N, update_N
+        clipped_N = privacy.clipped(update_N, known_N)
+        deviation = privacy.client_noise(self.cohort)
+        if not deviation:
+            return clipped_N, clipped_N
+        within_N = np.ones(self.layout.entries, dtype=bool) if known_N is None else known_N
+        names = ("client", client, "dispatch", sequence, "upload")
+        return clipped_N, clipped_N + gaussian_noise(deviation, within_N, self.seed, *names)
+
+    def received(self, update_N: Vector) -> Vector:
+        """Return a decoded update as the mean takes it: clipped if the server adds the noise.
+
+        Rounding of values may have made it longer than the client's clip.
+        """
+        privacy = self.method.privacy
+        return privacy.clipped(update_N) if privacy and privacy.trust == "server" else update_N
+
+    def server_noise(self, version: int, reports: int) -> Vector | None:
+        """Return the noise that the server adds to a mean of updates; None if it adds none.
+
+        Args:
+            version: Version before the step.
+            reports: Number of updates in the mean.
+        """
+        privacy = self.method.privacy
+        deviation = privacy.server_noise(reports) if privacy else 0.0
+        if not deviation:
+            return None
+        private = self.method.private
+        travels_N = ~private.mask(self.layout) if private else np.ones(self.layout.entries, bool)
+        return gaussian_noise(deviation, travels_N, self.seed, "version", version)
 
     def _partner_norms(self, start_N: Vector | None, update_N: Vector) -> Vector | None:
         """Return the factors by which the ranking multiplies an update; None: by magnitude."""
@@ -311,10 +361,12 @@ class Exchange:
         """Return the selector of a tier's uploads if it ranks the update alone, else None.
 
         None where all entries travel, where both ends build the mask, where entries are ranked by
-        the product, and with error feedback, which adds the client's residual before the ranking.
+        the product, and with error feedback or differential privacy, which change the update
+        before the ranking.
         """
         selector = self.method.tiers[tier].upload
-        ranks_alone = self.method.ranking == "magnitude" and not self.method.error_feedback
+        changed = self.method.error_feedback or self.method.privacy is not None
+        ranks_alone = self.method.ranking == "magnitude" and not changed
         if not (ranks_alone and isinstance(selector, TopK)):
             return None
         return selector if selector.count(self.layout) < self.layout.entries else None

@@ -53,9 +53,11 @@ from typing import Any, Literal
 
 from floss_sim.errors import ConfigError, LayoutError
 from floss_sim.families.adapter_settings import AdapterSettings
+from floss_sim.methods.differential_privacy import DifferentialPrivacy, check_privacy
 from floss_sim.methods.persistent_masks import PersistentMask
 from floss_sim.methods.private_entries import PrivatePart
 from floss_sim.methods.product_steps import ProductStep, RefactoringStep
+from floss_sim.methods.rebasing_step import RebasingStep
 from floss_sim.methods.schedules import Moment, selector_at
 from floss_sim.methods.selectors import SameMask, Selector, addressable_entries
 from floss_sim.methods.tier import Tier
@@ -126,6 +128,7 @@ class Method:
         zeroth_order: Local training along seeded directions, in layout ``seeds``; None: SGD.
         private: Part of the entries that never travels and that each client keeps as its own; None
             if there is none.
+        privacy: Clipping and noise of the clients' updates; None: none.
 
     Raises:
         ConfigError: Shares that are not positive or do not add up to 1, an unknown value code or
@@ -147,6 +150,7 @@ class Method:
     product_step: ProductStep | None = None
     zeroth_order: ZerothOrder | None = None
     private: PrivatePart | None = None
+    privacy: DifferentialPrivacy | None = None
 
     def __post_init__(self) -> None:
         total = sum(tier.share for tier in self.tiers)
@@ -181,6 +185,22 @@ class Method:
                 "divisor 'covering' needs clients that train a mask; "
                 f"those of method {self.name!r} train all entries"
             )
+        if self.privacy:
+            check_privacy(
+                self.privacy, self.name, self.tiers, self.up_values, self.divisor,
+                takes_products=not self._mean_is_enough,
+            )  # fmt: skip
+
+    @property
+    def _mean_is_enough(self) -> bool:
+        """Whether the server step needs the mean update alone, if no update is stale.
+
+        FedSVD's server turns an update whose client started from another A than the server's.
+        """
+        if not isinstance(self.product_step, RebasingStep):
+            return self.product_step is None
+        whole = all(tier.download.density == 1 for tier in self.tiers)
+        return whole and VALUE_CODES[self.down_values].is_lossless
 
     def _check_change_ledger(self) -> None:
         """Raise ConfigError if a change ledger would be of no use, or its downloads are masked."""
@@ -330,7 +350,9 @@ class Method:
         Names and defaults are left out. Thus FLoSS at densities 1 and 1 has the fingerprint of the
         dense method, which is the same run.
         """
-        parts = ("name", "tiers", "persistent", "product_step", "zeroth_order", "private")
+        parts = (
+            "name", "tiers", "persistent", "product_step", "zeroth_order", "private", "privacy",
+        )  # fmt: skip
         chosen = {f: getattr(self, f.name) for f in fields(self) if f.name not in parts}
         changed = {f.name: value for f, value in chosen.items() if value != f.default}
         if self.product_step:
@@ -339,6 +361,8 @@ class Method:
             changed["zeroth_order"] = self.zeroth_order.settings()
         if self.private:
             changed["private"] = self.private.settings()
+        if self.privacy:
+            changed["privacy"] = self.privacy.settings()
         if self.persistent:
             return self.persistent.settings() | changed
         if len(self.tiers) == 1:
@@ -360,6 +384,7 @@ class Method:
         words += ["mean of those covering"] if self.divisor == "covering" else []
         words += [self.product_step.describe()] if self.product_step else []
         words += [text] if self.private and (text := self.private.describe()) else []
+        words += [self.privacy.describe()] if self.privacy else []
         return ", ".join(words)
 
     def _describe_tiers(self) -> str:

@@ -22,10 +22,18 @@ def check_conditions(config: RunConfig, profile: NetworkProfile, policy: RoundPo
 
     Raises:
         ConfigError: The policy requires more reports than the cohort has clients; or, with
-            predicted sizes and no other traffic, no client can meet the deadline.
+            predicted sizes and no other traffic, no client can meet the deadline; or its weights do
+            not fit differential privacy.
         ProfileError: The profile's table has fewer clients than the fleet.
     """
     policy.checked(config.server.cohort)
+    privacy = config.method.privacy
+    if privacy and privacy.trust != "local" and policy.late == "kept":
+        if privacy.trust == "sum" or config.method.product_step is not None:
+            raise ConfigError(
+                f"policy {policy.name}: stale updates are weighted or turned one by one, which "
+                f"noise for their plain sum does not cover; valid with it: --dp-trust local"
+            )
     links = profile.links(config.fleet.clients)
     if math.isinf(policy.deadline_s):
         return

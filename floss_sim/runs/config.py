@@ -106,7 +106,8 @@ class RunConfig:
         Raises:
             LayoutError: A target is unknown, or a tier's download has more ranks than the run.
             ConfigError: The cohort is larger than the fleet, the seed is negative, the partition
-                has no meaning for the task, or a tier of the method has no client.
+                has no meaning for the task, a tier of the method has no client, or the weights or
+                the delta do not fit the method's differential privacy.
         """
         if self.seed < 0:
             raise ConfigError(f"seed {self.seed} must not be negative")
@@ -117,6 +118,7 @@ class RunConfig:
                 f"valid: 1 to the fleet's {self.fleet.clients}"
             )
         self._check_adapters()
+        self._check_privacy()
         clients = self.fleet.clients
         for number in range(len(self.method.tiers)):
             self.check_ranks(number)
@@ -140,6 +142,22 @@ class RunConfig:
         if not is_plain(backbone, self.adapters):
             check_kind(backbone, kind)
             resolve_modules(sized_table(backbone, kind, self.task.labels), self.adapters)
+
+    def _check_privacy(self) -> None:
+        """Raise ConfigError if the mean's weights or the fleet do not fit the method's privacy."""
+        privacy, clients = self.method.privacy, self.fleet.clients
+        if privacy is None:
+            return
+        if self.server.weighting != "uniform" and privacy.trust != "local":
+            raise ConfigError(
+                f"differential privacy with trust {privacy.trust!r} needs --weighting uniform: one "
+                "client's share must not depend on the others; valid with any weights: local"
+            )
+        if privacy.delta >= 1 / clients:
+            raise ConfigError(
+                f"delta {privacy.delta:g} allows to publish one of {clients} clients; valid: "
+                f"below {1 / clients:g}"
+            )
 
     def _serves(self, tier: int) -> bool:
         """Return whether a tier has a client.

@@ -17,7 +17,7 @@ from torch.nn import functional
 from transformers import AutoModelForImageClassification
 
 from floss_sim import RunConfig, load_task, run
-from floss_sim.methods import METHODS, FrozenMask, TopK, method_from_name
+from floss_sim.methods import METHODS, DifferentialPrivacy, FrozenMask, TopK, method_from_name
 from floss_sim.network import NetworkProfile
 from floss_sim.protocol.sampling import draw_cohort
 from floss_sim.rng import stream
@@ -100,6 +100,7 @@ class Rules:
     ``private`` marks what each client keeps for itself, ``waits(sequence)`` what joins a residual.
     In ``turns`` a client trains that beside the rest, and the rest without it. ``rank`` is the
     run's, and ``cohort`` the number of clients of a round.
+    ``clip``, and noise in an entry of an upload (``noise``) or of the mean (``mean_noise``).
     """
 
     down: Callable[[torch.Tensor, int, int, int], Mask]
@@ -114,6 +115,9 @@ class Rules:
     rank: int = RANK
     waits: Callable[[int], Mask] | None = None
     cohort: int = 5
+    clip: float = float("inf")
+    noise: float = 0.0
+    mean_noise: float = 0.0
     step: (
         Callable[[torch.Tensor, list[torch.Tensor], list[torch.Tensor], int], torch.Tensor] | None
     ) = None
@@ -184,9 +188,12 @@ class SlowFloss:
             D = D * self.rules.waits(sequence)
         if self.rules.error_feedback:
             D = D + self.residual[client]
-        upload = D * (self.rules.up(D, client, sequence, start) if self.rules.up else trained)
-        self.residual[client] = D - upload
-        return upload
+        if D.norm() > self.rules.clip:
+            D = D * self.rules.clip / D.norm()
+        noise = self.rules.noise * normal("client", client, "dispatch", sequence, "upload")
+        chosen = self.rules.up(D + noise, client, sequence, start) if self.rules.up else trained
+        self.residual[client] = D * ~chosen
+        return (D + noise) * chosen
 
     def local_turns(self, start: torch.Tensor, client: int, sequence: int) -> torch.Tensor:
         """Train the client's own adapter beside the frozen rest, and the rest with the own one off.
@@ -207,6 +214,7 @@ class SlowFloss:
             for i, client in enumerate(cohort)
         ]
         g = torch.stack(updates).mean(dim=0)
+        g = g + self.rules.mean_noise * normal("version", number - 1)
         if self.rules.step:
             g = self.rules.step(self.P, self.starts, updates, number - 1)
         self.server_step(g, number)
@@ -238,6 +246,11 @@ def floss_of(pick: Callable[[torch.Tensor, float], Mask], down: float, up: float
     return Rules(
         lambda p, version, client, seq: pick(p, down), lambda d, client, seq, start: pick(d, up)
     )
+
+
+def normal(*names: str | int) -> torch.Tensor:
+    """Return one standard normal number an entry, from the stream of a name."""
+    return torch.from_numpy(stream(0, *names, "privacy").standard_normal(ENTRIES)).float()
 
 
 def upload_stream(client: int, sequence: int) -> tuple[str | int, ...]:
@@ -617,6 +630,17 @@ CASES = {
             trained=rolora_turn,
             averages=True,
         ),
+    ),
+    # McMahan et al. 2018: clip, and noise of s C for the sum of five clients.
+    "noise by the server": (
+        method_from_name("floss", **QUARTER, privacy=DifferentialPrivacy(0.2, 0.5, "server")),
+        replace(floss_of(largest, 1 / 4, 1 / 16), clip=0.2, mean_noise=0.1 / 5),
+    ),
+    "noise in each upload, before the choice of entries": (
+        method_from_name(
+            "floss", **QUARTER, error_feedback=True, privacy=DifferentialPrivacy(0.2, 0.02, "local")
+        ),
+        replace(floss_of(largest, 1 / 4, 1 / 16), error_feedback=True, clip=0.2, noise=0.004),
     ),
     "rolora with Adam, a quarter of each turn": (
         method_from_name("rolora", up_density=1 / 4, error_feedback=True),

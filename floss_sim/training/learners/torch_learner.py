@@ -83,7 +83,7 @@ class TorchLearner(ABC):
         self.on_work: OnWork = lambda what, done, total: None
         self.layout = config.layout
         self.method = config.method
-        self._exchange = Exchange(self.method, self.layout, config.seed)
+        self._exchange = Exchange(self.method, self.layout, config.seed, config.server.cohort)
         self._measured = model
         self._split = self.on_device(config.task.content.train)
         self._validation = self.on_device(config.task.content.validation)
@@ -373,11 +373,14 @@ class TorchLearner(ABC):
         )
         for arrival, update_N in zip(arrivals, updates, strict=True):
             weight = arrival.weight
-            gradient_N += np.float32(weight) * update_N
+            gradient_N += np.float32(weight) * self._exchange.received(update_N)
             if covering:  # share without staleness: stale updates weigh less in this mean, too
                 share = weight / staleness_weight(arrival.staleness)
                 known_N = self._known_upload_mask(arrival.dispatch)
                 covered_N += share if known_N is None else share * known_N
+        noise_N = self._exchange.server_noise(self._version, len(arrivals))
+        if noise_N is not None:
+            gradient_N += noise_N
         if covering:
             np.divide(gradient_N, covered_N, out=gradient_N, where=covered_N > 0)
         return gradient_N

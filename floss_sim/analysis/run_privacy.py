@@ -1,0 +1,249 @@
+"""Privacy of a run: the epsilon that its rounds have spent, before training or by its record.
+
+Before training, cohorts are those that the run will draw, and all their clients report. By the
+record, a round counts with the updates that arrived: with trust ``sum`` the noise of missing
+clients is missing, too, and k of K reports have the multiplier s sqrt(k / K). Sampling helps only
+where every client is equally likely to take part, so not where time or losses choose the clients.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import pyarrow.compute as pc
+
+from floss_sim.analysis.privacy_accountant import (
+    composed_epsilon,
+    import_accounting,
+    noise_for,
+    sampled_epsilon,
+)
+from floss_sim.errors import ConfigError, RecordError
+from floss_sim.methods import DifferentialPrivacy
+from floss_sim.protocol.sampling import draw_cohort
+from floss_sim.records import RunRecord
+from floss_sim.runs.config import RunConfig
+from floss_sim.simulator.participation import AGGREGATED
+
+
+@dataclass(frozen=True)
+class RunPrivacy:
+    """What a number of rounds tells about one client's data.
+
+    Attributes:
+        settings: Clipping and noise.
+        clients: Clients of the fleet.
+        cohort: Clients of a cohort.
+        sampled: Whether every client was equally likely to take part in each round.
+        reports: Updates in each round's sum.
+        rounds_of: Rounds whose servers saw an update of a client, from 0, by client.
+
+    Example:
+        >>> from floss_sim.methods import DifferentialPrivacy
+        >>> settings = DifferentialPrivacy(clip=1.0, noise=4.0)
+        >>> RunPrivacy(settings, 50, 10, True, [10] * 60, {}).multipliers[:2]
+        [4.0, 4.0]
+    """
+
+    settings: DifferentialPrivacy
+    clients: int
+    cohort: int
+    sampled: bool
+    reports: Sequence[int]
+    rounds_of: Mapping[int, Sequence[int]]
+
+    @property
+    def multipliers(self) -> list[float]:
+        """The noise multiplier of each round, by the noise that its updates brought."""
+        noise = self.settings.noise
+        if self.settings.trust != "sum":
+            return [noise] * len(self.reports)
+        return [noise * math.sqrt(count / self.cohort) for count in self.reports]
+
+    @cached_property
+    def epsilon(self) -> float:
+        """Epsilon for those from whom the trust protects; infinite without noise.
+
+        With trust ``local`` that is the server. Otherwise it is everybody who sees the versions
+        and does not know the cohorts.
+
+        Raises:
+            ConfigError: The library is not installed.
+        """
+        if not self.settings.noise:
+            return math.inf
+        if self.settings.trust == "local" or not self.sampled:
+            return self.epsilon_of_known
+        made, delta = self.multipliers, self.settings.delta
+        return sampled_epsilon(made[0], self.cohort / self.clients, len(made), delta)
+
+    @cached_property
+    def epsilon_of_known(self) -> float:
+        """Epsilon for someone who also knows the cohorts: that of the client that tells most."""
+        if not self.settings.noise:
+            return math.inf
+        made, delta = self.multipliers, self.settings.delta
+        return max(
+            (composed_epsilon([made[n] for n in rounds], delta) for rounds in self._histories()),
+            default=0.0,
+        )
+
+    def _histories(self) -> set[tuple[int, ...]]:
+        """Return the rounds of the clients without repetition; only the longest, if all count."""
+        histories = {tuple(rounds) for rounds in self.rounds_of.values() if rounds}
+        if len(set(self.multipliers)) > 1 or not histories:
+            return histories
+        return {max(histories, key=len)}
+
+    @property
+    def busiest(self) -> int:
+        """The most rounds in which one client took part."""
+        return max(map(len, self.rounds_of.values()), default=0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings and what they reach; an infinite epsilon is null."""
+        known, reached = self.epsilon_of_known, self.epsilon
+        return {
+            **self.settings.settings(),
+            "rounds": len(self.reports),
+            "epsilon": reached if math.isfinite(reached) else None,
+            "epsilon_of_known_cohorts": known if math.isfinite(known) else None,
+            "sampled": self.sampled,
+            "most_rounds_of_a_client": self.busiest,
+        }
+
+    @property
+    def text(self) -> str:
+        """What the rounds reach, as a sentence."""
+        settings, rounds = self.settings, len(self.reports)
+        if not settings.noise:
+            return f"none: updates are clipped to {settings.clip:g}, without noise"
+        reached = f"epsilon {self.epsilon:.3g} at delta {settings.delta:g} after {rounds} rounds"
+        busiest = f"one client took part in {self.busiest}"
+        if settings.trust == "local":
+            return f"{reached}, against the server itself ({busiest} of them)"
+        trusted = (
+            "the server sees sums only" if settings.trust == "sum" else "the server is trusted"
+        )
+        if not self.sampled:
+            return f"{reached}, against all who see versions ({busiest}; {trusted})"
+        known = f"{self.epsilon_of_known:.3g} if they know the cohorts"
+        return (
+            f"{reached}, against those who see versions but not cohorts; {known} "
+            f"({busiest}; {trusted})"
+        )
+
+
+def planned_privacy(config: RunConfig, rounds: int) -> RunPrivacy | None:
+    """Return the privacy of a run whose rounds all wait for their clients; None without it.
+
+    Args:
+        config: The run.
+        rounds: Rounds to train.
+    """
+    settings, cohort, clients = config.method.privacy, config.server.cohort, config.fleet.clients
+    if settings is None:
+        return None
+    rounds_of: dict[int, list[int]] = {}
+    for number in range(rounds):
+        for client in draw_cohort(config.seed, number + 1, clients, cohort).clients:
+            rounds_of.setdefault(client, []).append(number)
+    return RunPrivacy(settings, clients, cohort, True, [cohort] * rounds, rounds_of)
+
+
+def recorded_privacy(record: RunRecord, rounds: int | None = None) -> RunPrivacy | None:
+    """Return the privacy of a recorded run; None if it ran without.
+
+    Args:
+        record: The record.
+        rounds: Rounds that count, from the first; None: all.
+
+    Raises:
+        RecordError: The description does not say what the privacy was.
+    """
+    trajectory = record.description.get("trajectory", {})
+    told = trajectory.get("method", {}).get("privacy")
+    if told is None:
+        return None
+    try:
+        settings = DifferentialPrivacy(**{"clip": math.inf, **told})
+        cohort, clients = trajectory["server"]["cohort"], trajectory["fleet"]["clients"]
+    except (KeyError, TypeError, ConfigError):
+        raise RecordError("the record's description has no privacy that can be read") from None
+    reports = record.rounds["reports"].to_pylist()[:rounds]
+    uploads = record.transfers.filter(pc.equal(record.transfers["direction"], "up"))
+    if settings.trust != "local":
+        uploads = uploads.filter(pc.equal(uploads["fate"], AGGREGATED))
+    rounds_of: dict[int, list[int]] = {}
+    for number, client in zip(
+        uploads["round"].to_pylist(), uploads["client"].to_pylist(), strict=True
+    ):
+        if number <= len(reports):
+            rounds_of.setdefault(client, []).append(number - 1)
+    sampled = "conditions" not in trajectory
+    return RunPrivacy(settings, clients, cohort, sampled, reports, rounds_of)
+
+
+def told_privacy(record: RunRecord, rounds: int, evaluated: Sequence[int]) -> dict[str, Any] | None:
+    """Return what a run's noise reaches, as plain values with a sentence; None without privacy.
+
+    Args:
+        record: The record.
+        rounds: Rounds that count, from the first.
+        evaluated: Rounds after which epsilon is told, too.
+
+    Raises:
+        ConfigError: The library is not installed.
+        RecordError: The description does not say what the privacy was.
+    """
+
+    def reached(count: int) -> RunPrivacy | None:
+        return recorded_privacy(record, count)
+
+    if (last := reached(rounds)) is None:
+        return None
+    at = {n: found.to_json()["epsilon"] for n in evaluated if (found := reached(n))}
+    return {**last.to_json(), "text": last.text, "epsilon_by_round": at}
+
+
+def with_epsilon(config: RunConfig, epsilon: float, rounds: int) -> RunConfig:
+    """Return a run with the least noise for an epsilon after some rounds.
+
+    Args:
+        config: The run; its method has the clip, the trust and the delta.
+        epsilon: The largest epsilon.
+        rounds: Rounds to train, all of which wait for their clients.
+
+    Raises:
+        ConfigError: No noise reaches the epsilon, or the library is not installed.
+    """
+    planned = planned_privacy(config, rounds)
+    if planned is None:
+        raise ConfigError("an epsilon needs a clip")
+
+    def epsilon_of(noise: float) -> float:
+        return replace(planned, settings=replace(planned.settings, noise=noise)).epsilon
+
+    settings = replace(planned.settings, noise=noise_for(epsilon, epsilon_of))
+    return replace(config, method=replace(config.method, privacy=settings)).checked()
+
+
+def check_privacy_of_run(config: RunConfig, rounds: int) -> None:
+    """Check before training that a run's noise has a finite epsilon that can be stated.
+
+    Raises:
+        ConfigError: It has none, or the library is not installed.
+    """
+    planned = planned_privacy(config, rounds)
+    if planned is None or not planned.settings.noise:
+        return
+    import_accounting()
+    if not math.isfinite(planned.epsilon):
+        raise ConfigError(
+            f"noise multiplier {planned.settings.noise:g} has no finite epsilon after {rounds} "
+            "rounds; raise it"
+        )

@@ -1,0 +1,97 @@
+"""Options of differential privacy, which combine with the options of every method."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from floss_sim.analysis.run_privacy import check_privacy_of_run, with_epsilon
+from floss_sim.errors import ConfigError
+from floss_sim.methods import TRUSTS, DifferentialPrivacy
+from floss_sim.methods.differential_privacy import DEFAULT_DELTA
+from floss_sim.network import NetworkProfile
+from floss_sim.runs.conditions import conditions
+from floss_sim.runs.config import RunConfig
+from floss_sim.simulator import RoundPolicy
+
+DpClipOption = Annotated[
+    float | None,
+    typer.Option(help="Differential privacy: largest L2 norm of an update, with its head."),
+]
+DpNoiseOption = Annotated[
+    float | None,
+    typer.Option(help="Its noise multiplier: the noise of a round's sum, over the clip."),
+]
+DpEpsilonOption = Annotated[
+    float | None,
+    typer.Option(help="Instead: the least noise for this epsilon after all rounds."),
+]
+DpDeltaOption = Annotated[
+    float | None, typer.Option(help=f"Delta of its epsilon; default {DEFAULT_DELTA:g}.")
+]
+DpTrustOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Who adds its noise: the clients, to a sum that is all the server sees (sum, "
+        "default); the server (server); each client, to its own upload (local)."
+    ),
+]
+
+
+def read_privacy(
+    clip: float | None,
+    noise: float | None,
+    epsilon: float | None,
+    delta: float | None,
+    trust: str | None,
+) -> DifferentialPrivacy | None:
+    """Return clipping and noise, without noise where an epsilon is given; None if none is asked.
+
+    Raises:
+        ConfigError: The options contradict each other, or a value is out of range.
+    """
+    others = {"noise": noise, "epsilon": epsilon, "delta": delta, "trust": trust}
+    given = [name for name, value in others.items() if value is not None]
+    if clip is None:
+        if given:
+            raise ConfigError(f"--dp-{given[0]} needs --dp-clip, the largest norm of an update")
+        return None
+    if (noise is None) == (epsilon is None):
+        raise ConfigError("--dp-clip needs one of --dp-noise (0: clipping alone) and --dp-epsilon")
+    chosen: dict[str, object] = {"trust": trust} if trust is not None else {}
+    chosen |= {"delta": delta} if delta is not None else {}
+    if trust is not None and trust not in TRUSTS:
+        raise ConfigError(f"--dp-trust {trust!r} is unknown; valid: {', '.join(TRUSTS)}")
+    return DifferentialPrivacy(clip, noise or 0.0, **chosen)  # type: ignore[arg-type]
+
+
+def with_privacy_of_run(
+    config: RunConfig,
+    epsilon: float | None,
+    rounds: int,
+    profile: NetworkProfile,
+    policy: RoundPolicy,
+) -> RunConfig:
+    """Return a run with the noise of its epsilon, after checking that its epsilon can be stated.
+
+    Args:
+        config: The run.
+        epsilon: The value of ``--dp-epsilon``, or None.
+        rounds: Rounds to train.
+        profile: The network.
+        policy: The rule that closes rounds.
+
+    Raises:
+        ConfigError: No noise reaches the epsilon, rounds do not wait for all clients, or the
+            library is not installed.
+    """
+    if epsilon is not None:
+        if conditions(profile, policy):
+            raise ConfigError(
+                "--dp-epsilon needs rounds that wait for all clients, on a network that loses "
+                "none, so that it is known who takes part; give --dp-noise"
+            )
+        config = with_epsilon(config, epsilon, rounds)
+    check_privacy_of_run(config, rounds)
+    return config

@@ -1,0 +1,189 @@
+"""Differential privacy of clients: updates clipped in L2 norm, and Gaussian noise (DP-LoRA).
+
+Clipping and noise for federated training are those of McMahan et al. (ICLR 2018, "Learning
+differentially private recurrent language models", section 2), on LoRA as in DP-LoRA (Liu et al.
+2023, as described in its abstract). With clip C, noise multiplier s and K clients in a cohort, the
+trust says who adds the noise and who sees what:
+
+========  ========================  =======================================================
+trust     noise in an upload        who sees what
+========  ========================  =======================================================
+sum       s C / sqrt(K) an entry    the server sees only the sum of a round's uploads, whose
+                                    noise is s C, as with secure aggregation
+server    none                      the server sees the clipped uploads, and adds s C to their
+                                    sum; all others see versions only
+local     s C an entry              the server may see each upload
+========  ========================  =======================================================
+
+Noise shares add up only where every client sends the same entries: entries that few clients chose
+would have little noise in the sum. Trust ``sum`` therefore takes only uploads whose entries do not
+depend on a client, as exact values. With trust ``local`` the noise comes before the choice of
+entries, so that the mask tells no more than the noisy values do.
+
+Noise is drawn from named random streams, so that runs can be repeated. That is for simulation: a
+deployment must draw it from the operating system, in integers (Mironov 2012 on floating point).
+
+Shapes: vectors float32 and masks bool over a layout of N entries.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from floss_sim.errors import ConfigError
+from floss_sim.methods.segment_selectors import Segments
+from floss_sim.methods.selectors import SameMask
+from floss_sim.methods.tier import Tier
+from floss_sim.rng import stream
+from floss_sim.vectors.top_k import Mask, Vector
+
+Trust = Literal["sum", "server", "local"]
+TRUSTS: tuple[Trust, ...] = get_args(Trust)
+DEFAULT_DELTA = 1e-5  # far below 1 / clients for fleets of simulations; not 1 / clients itself
+
+
+@dataclass(frozen=True)
+class DifferentialPrivacy:
+    """Clipping and noise of the clients' updates.
+
+    Args:
+        clip: Largest L2 norm C of what an upload carries, head included; infinity: no clipping.
+        noise: Noise multiplier s, 0 or more; 0: clipping alone, without a guarantee.
+        trust: ``"sum"``, ``"server"`` or ``"local"``.
+        delta: The delta at which epsilon is stated, in (0, 1).
+
+    Raises:
+        ConfigError: A value is out of range, or noise has no clip.
+    """
+
+    clip: float
+    noise: float
+    trust: Trust = "sum"
+    delta: float = DEFAULT_DELTA
+
+    def __post_init__(self) -> None:
+        if not self.clip > 0:
+            raise ConfigError(f"clip {self.clip:g}; valid: norms above 0, or inf without noise")
+        if not 0 <= self.noise < math.inf:
+            raise ConfigError(f"noise multiplier {self.noise:g}; valid: numbers from 0")
+        if self.noise and math.isinf(self.clip):
+            raise ConfigError("noise needs a finite clip: without one no noise is enough")
+        if self.trust not in TRUSTS:
+            raise ConfigError(f"unknown trust {self.trust!r}; valid: {', '.join(TRUSTS)}")
+        if not 0 < self.delta < 1:
+            raise ConfigError(f"delta {self.delta:g}; valid: between 0 and 1, as 1e-5")
+
+    def client_noise(self, cohort: int) -> float:
+        """Return the standard deviation of the noise that a client adds to an entry.
+
+        Args:
+            cohort: Number of clients in a cohort, K.
+        """
+        if self.trust == "server" or not self.noise:
+            return 0.0
+        return self.noise * self.clip / (math.sqrt(cohort) if self.trust == "sum" else 1.0)
+
+    def server_noise(self, reports: int) -> float:
+        """Return the standard deviation of the noise that the server adds to a mean's entry.
+
+        Args:
+            reports: Number of updates in the mean.
+        """
+        return self.noise * self.clip / reports if self.trust == "server" and self.noise else 0.0
+
+    def clipped(self, update_N: Vector, within_N: Mask | None = None) -> Vector:
+        """Return an update whose part within a mask has at most norm C; the rest is unchanged.
+
+        Args:
+            update_N: The update; the same array is returned if its part is short enough.
+            within_N: Mask of the entries that may travel; None for all entries.
+        """
+        part_N = update_N if within_N is None else np.where(within_N, update_N, np.float32(0))
+        norm = float(np.linalg.norm(part_N.astype(np.float64)))
+        if norm <= self.clip:
+            return update_N
+        short_N = part_N * np.float32(self.clip / norm)
+        return short_N if within_N is None else np.where(within_N, short_N, update_N)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings as plain values; an infinite clip is left out."""
+        clip = {} if math.isinf(self.clip) else {"clip": self.clip}
+        return {**clip, "noise": self.noise, "trust": self.trust, "delta": self.delta}
+
+    def describe(self) -> str:
+        """Return a description such as ``clip 0.5, noise 2 by sum``."""
+        return f"clip {self.clip:g}, noise {self.noise:g} by {self.trust}"
+
+
+def gaussian_noise(deviation: float, where_N: Mask, seed: int, *names: int | str) -> Vector:
+    """Return noise of a named random stream in the entries of a mask, zero elsewhere.
+
+    Args:
+        deviation: Standard deviation of an entry.
+        where_N: Mask of the entries.
+        seed: Seed of the run.
+        names: Names of the stream.
+    """
+    noise_N = np.zeros(where_N.size, dtype=np.float32)
+    draw = stream(seed, *names, "privacy").standard_normal(int(np.count_nonzero(where_N)))
+    noise_N[where_N] = deviation * draw
+    return noise_N
+
+
+def check_privacy(
+    privacy: DifferentialPrivacy,
+    name: str,
+    tiers: Sequence[Tier],
+    up_values: str,
+    divisor: str,
+    *,
+    takes_products: bool,
+) -> None:
+    """Check that the guarantee holds for a method with this trust.
+
+    Args:
+        privacy: Clipping and noise.
+        name: Name of the method.
+        tiers: Its tiers.
+        up_values: Value code of its uploads.
+        divisor: Divisor of its mean.
+        takes_products: Whether its server step needs each client's update, not their mean.
+
+    Raises:
+        ConfigError: It does not hold.
+    """
+
+    def reason(trust: Trust) -> str:
+        if trust == "local":
+            return ""
+        if takes_products:
+            return "its server step takes each client's update, not their sum"
+        if len(tiers) > 1 and divisor == "covering":
+            return "its divisor depends on which clients take part"
+        if trust == "server":
+            return ""
+        if not _sends_common_entries(tiers):
+            return "its clients send different entries, whose noise does not add up in the sum"
+        return "" if up_values == "fp32" else f"{up_values} rounds each client's share of the noise"
+
+    if why := reason(privacy.trust):
+        valid = " or ".join(trust for trust in TRUSTS if not reason(trust))
+        raise ConfigError(
+            f"method {name!r} is not private with trust {privacy.trust!r}: {why}; "
+            f"valid here: {valid}"
+        )
+
+
+def _sends_common_entries(tiers: Sequence[Tier]) -> bool:
+    """Return whether all clients of a round upload the same entries, whatever their data."""
+    tier = tiers[0]
+    if len(tiers) > 1 or tier.downloads_by_dispatch:
+        return False
+    return isinstance(tier.upload, SameMask) or (
+        tier.upload.density == 1 and not isinstance(tier.upload, Segments)
+    )
