@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from floss_sim.analysis.client_memory import PRECISIONS
+from floss_sim.analysis.run_privacy import RunPrivacy, check_planned, planned_privacy, with_epsilon
 from floss_sim.errors import ConfigError, LayoutError
 from floss_sim.families.adapter_settings import AdapterSettings
 from floss_sim.families.backbone import TaskModel
@@ -95,6 +96,31 @@ class Deployment:
             )
         if self.adapters.dora:
             self.method.check_dora()
+        if self.method.privacy:
+            self.method.privacy.check_delta(self.clients)
+        if self.privacy:
+            check_planned(self.privacy)
+
+    @property
+    def privacy(self) -> RunPrivacy | None:
+        """What the noise of all rounds reaches; None without differential privacy."""
+        if self.method.privacy is None:
+            return None
+        return planned_privacy(
+            self.method.privacy, clients=self.clients, cohort=self.cohort, seed=self.seed,
+            rounds=self.rounds,
+        )  # fmt: skip
+
+    def with_epsilon(self, epsilon: float) -> Deployment:
+        """Return the deployment with the least noise for an epsilon.
+
+        Raises:
+            ConfigError: No noise reaches it, or the method has no differential privacy.
+        """
+        if (planned := self.privacy) is None:
+            raise ConfigError("an epsilon needs a clip")
+        settings = with_epsilon(planned, epsilon).settings
+        return replace(self, method=replace(self.method, privacy=settings))
 
     @property
     def trained_examples(self) -> int:

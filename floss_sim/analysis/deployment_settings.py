@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from floss_sim.analysis.backbone_lookup import backbone_model
 from floss_sim.analysis.deployment import Deployment
+from floss_sim.analysis.run_privacy import read_privacy
 from floss_sim.errors import ConfigError
 from floss_sim.families.adapter_settings import AdapterSettings
 from floss_sim.families.backbone import TaskModel
@@ -19,8 +20,10 @@ from floss_sim.network.named_changes import with_scales
 _NUMBERS = {
     "labels": int, "rank": int, "alpha": float, "depth": int, "clients": int,
     "cohort": int, "rounds": int, "examples": int, "batch": int, "tokens": int, "seed": int,
-    "upload_ratio": float, "scale_down": float, "scale_up": float,
+    "upload_ratio": float, "scale_down": float, "scale_up": float, "dp_clip": float,
+    "dp_noise": float, "dp_epsilon": float, "dp_delta": float,
 }  # fmt: skip
+_PRIVACY = ("clip", "noise", "epsilon", "delta", "trust")
 _FLEET = ("clients", "cohort", "rounds", "examples", "batch", "tokens", "precision",
           "checkpointing", "seed")  # fmt: skip
 
@@ -47,19 +50,24 @@ def deployment_of(settings: Mapping[str, Any]) -> Deployment:
     if given.get("framework"):
         profile = profile.with_framework(given["framework"])
     options = {name: value for name, value in given.items() if name in METHOD_OPTIONS}
-    return Deployment(
+    method = method_of_options(given.get("method", "floss"), options)
+    if privacy := read_privacy(*(given.get(f"dp_{name}") for name in _PRIVACY)):
+        method = replace(method, privacy=privacy)
+    made = Deployment(
         model,
         _adapters(model, given),
-        method_of_options(given.get("method", "floss"), options),
+        method,
         profile,
         **{name: given[name] for name in _FLEET if name in given},
     )
+    epsilon = given.get("dp_epsilon")
+    return made if epsilon is None else made.with_epsilon(epsilon)
 
 
 def _names() -> set[str]:
     adapter = {field.name for field in fields(AdapterSettings)} - {"modules_to_save"}
     own = {"backbone", "fetch", "kind", "network", "method", "save", "precision", "checkpointing",
-           "framework"}  # fmt: skip
+           "framework", "dp_trust"}  # fmt: skip
     return own | adapter | set(_NUMBERS) | set(METHOD_OPTIONS)
 
 

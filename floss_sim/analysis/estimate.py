@@ -19,6 +19,7 @@ from floss_sim.analysis.deployment import Deployment
 from floss_sim.analysis.drawn_fleets import Fleets
 from floss_sim.analysis.message_estimate import MessageEstimate, mean_message
 from floss_sim.analysis.round_parts import round_shares
+from floss_sim.analysis.run_privacy import RunPrivacy
 from floss_sim.analysis.slow_fleets import SlowFleets, find_slow_fleets
 from floss_sim.analysis.time_spread import TimeSpread
 from floss_sim.analysis.traffic import Traffic
@@ -105,6 +106,11 @@ class Estimate:
     def time(self) -> TimeSpread:
         """Simulated time of the run over the fleets that the profile may draw."""
         return self._fleets.spread(self.traffic)
+
+    @cached_property
+    def privacy(self) -> RunPrivacy | None:
+        """What the run's noise reaches; None without differential privacy."""
+        return self.deployment.privacy
 
     @cached_property
     def slow_fleets(self) -> SlowFleets | None:
@@ -208,6 +214,7 @@ class Estimate:
             "expert_entries_without_adapter": self.expert_entries_without_adapter,
             "adapters": given.adapters.to_json(),
             "method": given.method.describe(),
+            **({"privacy": self.privacy.to_json()} if self.privacy else {}),
             "network": given.profile.name,
             "clients": given.clients,
             "cohort": given.cohort,

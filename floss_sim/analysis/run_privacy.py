@@ -18,12 +18,11 @@ import pyarrow.compute as pc
 
 from floss_sim.analysis.privacy_accountant import (
     composed_epsilon,
-    import_accounting,
     noise_for,
     sampled_epsilon,
 )
 from floss_sim.errors import ConfigError, RecordError
-from floss_sim.methods import DifferentialPrivacy
+from floss_sim.methods import TRUSTS, DifferentialPrivacy
 from floss_sim.protocol.sampling import draw_cohort
 from floss_sim.records import RunRecord
 from floss_sim.runs.config import RunConfig
@@ -43,7 +42,7 @@ class RunPrivacy:
         rounds_of: Rounds whose servers saw an update of a client, from 0, by client.
 
     Example:
-        >>> from floss_sim.methods import DifferentialPrivacy
+        >>> from floss_sim.methods import TRUSTS, DifferentialPrivacy
         >>> settings = DifferentialPrivacy(clip=1.0, noise=4.0)
         >>> RunPrivacy(settings, 50, 10, True, [10] * 60, {}).multipliers[:2]
         [4.0, 4.0]
@@ -138,21 +137,33 @@ class RunPrivacy:
         )
 
 
-def planned_privacy(config: RunConfig, rounds: int) -> RunPrivacy | None:
-    """Return the privacy of a run whose rounds all wait for their clients; None without it.
+def planned_privacy(
+    settings: DifferentialPrivacy, *, clients: int, cohort: int, seed: int, rounds: int
+) -> RunPrivacy:
+    """Return the privacy of a run whose rounds all wait for their clients.
 
     Args:
-        config: The run.
+        settings: Clipping and noise.
+        clients: Clients of the fleet.
+        cohort: Clients of a cohort.
+        seed: Seed of the cohorts.
         rounds: Rounds to train.
     """
-    settings, cohort, clients = config.method.privacy, config.server.cohort, config.fleet.clients
-    if settings is None:
-        return None
     rounds_of: dict[int, list[int]] = {}
     for number in range(rounds):
-        for client in draw_cohort(config.seed, number + 1, clients, cohort).clients:
+        for client in draw_cohort(seed, number + 1, clients, cohort).clients:
             rounds_of.setdefault(client, []).append(number)
     return RunPrivacy(settings, clients, cohort, True, [cohort] * rounds, rounds_of)
+
+
+def privacy_of_config(config: RunConfig, rounds: int) -> RunPrivacy | None:
+    """Return the privacy of a run whose rounds all wait for their clients; None without it."""
+    if (settings := config.method.privacy) is None:
+        return None
+    return planned_privacy(
+        settings, clients=config.fleet.clients, cohort=config.server.cohort, seed=config.seed,
+        rounds=rounds,
+    )  # fmt: skip
 
 
 def recorded_privacy(record: RunRecord, rounds: int | None = None) -> RunPrivacy | None:
@@ -210,40 +221,67 @@ def told_privacy(record: RunRecord, rounds: int, evaluated: Sequence[int]) -> di
     return {**last.to_json(), "text": last.text, "epsilon_by_round": at}
 
 
-def with_epsilon(config: RunConfig, epsilon: float, rounds: int) -> RunConfig:
-    """Return a run with the least noise for an epsilon after some rounds.
+def with_epsilon(planned: RunPrivacy, epsilon: float) -> RunPrivacy:
+    """Return a planned run with the least noise for an epsilon after all its rounds.
 
     Args:
-        config: The run; its method has the clip, the trust and the delta.
+        planned: The run, whatever its noise.
         epsilon: The largest epsilon.
-        rounds: Rounds to train, all of which wait for their clients.
 
     Raises:
         ConfigError: No noise reaches the epsilon, or the library is not installed.
     """
-    planned = planned_privacy(config, rounds)
-    if planned is None:
-        raise ConfigError("an epsilon needs a clip")
 
-    def epsilon_of(noise: float) -> float:
-        return replace(planned, settings=replace(planned.settings, noise=noise)).epsilon
+    def with_noise(noise: float) -> RunPrivacy:
+        return replace(planned, settings=replace(planned.settings, noise=noise))
 
-    settings = replace(planned.settings, noise=noise_for(epsilon, epsilon_of))
-    return replace(config, method=replace(config.method, privacy=settings)).checked()
+    return with_noise(noise_for(epsilon, lambda noise: with_noise(noise).epsilon))
 
 
-def check_privacy_of_run(config: RunConfig, rounds: int) -> None:
-    """Check before training that a run's noise has a finite epsilon that can be stated.
+def check_planned(planned: RunPrivacy) -> None:
+    """Check before training that the noise of a run has a finite epsilon that can be stated.
 
     Raises:
         ConfigError: It has none, or the library is not installed.
     """
-    planned = planned_privacy(config, rounds)
-    if planned is None or not planned.settings.noise:
-        return
-    import_accounting()
-    if not math.isfinite(planned.epsilon):
+    noise = planned.settings.noise
+    if noise and not math.isfinite(planned.epsilon):
         raise ConfigError(
-            f"noise multiplier {planned.settings.noise:g} has no finite epsilon after {rounds} "
+            f"noise multiplier {noise:g} has no finite epsilon after {len(planned.reports)} "
             "rounds; raise it"
         )
+
+
+def read_privacy(
+    clip: float | None,
+    noise: float | None,
+    epsilon: float | None,
+    delta: float | None,
+    trust: str | None,
+) -> DifferentialPrivacy | None:
+    """Return clipping and noise, without noise where an epsilon is given; None if none is asked.
+
+    Args:
+        clip: Option ``--dp-clip``; likewise the others.
+        noise: Noise multiplier.
+        epsilon: Epsilon.
+        delta: Delta.
+        trust: Trust.
+
+    Raises:
+        ConfigError: The options contradict each other, or a value is out of range.
+    """
+    others = {"noise": noise, "epsilon": epsilon, "delta": delta, "trust": trust}
+    given = [name for name, value in others.items() if value is not None]
+    if clip is None:
+        if given:
+            raise ConfigError(f"--dp-{given[0]} needs --dp-clip, the largest norm of an update")
+        return None
+    if (noise is None) == (epsilon is None):
+        raise ConfigError("--dp-clip needs one of --dp-noise (0: clipping alone) and --dp-epsilon")
+    if trust is not None and trust not in TRUSTS:
+        raise ConfigError(f"--dp-trust {trust!r} is unknown; valid: {', '.join(TRUSTS)}")
+    chosen: dict[str, Any] = {"trust": trust, "delta": delta}
+    return DifferentialPrivacy(
+        clip, noise or 0.0, **{name: value for name, value in chosen.items() if value is not None}
+    )

@@ -15,6 +15,13 @@ from floss_sim.analysis.estimate import estimate as estimate_of
 from floss_sim.cli.console import alternatives, plain_table, print_json, print_text, show_whole
 from floss_sim.cli.estimate_table import print_estimate, sweep_table
 from floss_sim.cli.method_options import takes_method_options
+from floss_sim.cli.privacy_options import (
+    DpClipOption,
+    DpDeltaOption,
+    DpEpsilonOption,
+    DpNoiseOption,
+    DpTrustOption,
+)
 from floss_sim.cli.shared_options import (
     FetchOption,
     FrameworkOption,

@@ -109,6 +109,7 @@ def _rows(made: Estimate) -> list[tuple[str, str]]:
             f"{format_bytes(made.run_bytes)} framed, {format_bytes(sum(made.link_bytes))} on the "
             f"links; dense NumPy {format_bytes(made.dense_numpy_run_bytes)}",
         ),
+        *([("privacy", made.privacy.text)] if made.privacy else []),
         ("round time", f"{made.time.per_round(given.rounds).text}: {parts}"),
         ("run time", made.time.text),
         *([("slow fleets", made.slow_fleets.text)] if made.slow_fleets else []),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from floss_sim.analysis.run_privacy import check_privacy_of_run, with_epsilon
+from floss_sim.analysis.run_privacy import check_planned, privacy_of_config, with_epsilon
 from floss_sim.errors import ConfigError
-from floss_sim.methods import TRUSTS, DifferentialPrivacy
 from floss_sim.methods.differential_privacy import DEFAULT_DELTA
 from floss_sim.network import NetworkProfile
 from floss_sim.runs.conditions import conditions
@@ -39,33 +39,6 @@ DpTrustOption = Annotated[
 ]
 
 
-def read_privacy(
-    clip: float | None,
-    noise: float | None,
-    epsilon: float | None,
-    delta: float | None,
-    trust: str | None,
-) -> DifferentialPrivacy | None:
-    """Return clipping and noise, without noise where an epsilon is given; None if none is asked.
-
-    Raises:
-        ConfigError: The options contradict each other, or a value is out of range.
-    """
-    others = {"noise": noise, "epsilon": epsilon, "delta": delta, "trust": trust}
-    given = [name for name, value in others.items() if value is not None]
-    if clip is None:
-        if given:
-            raise ConfigError(f"--dp-{given[0]} needs --dp-clip, the largest norm of an update")
-        return None
-    if (noise is None) == (epsilon is None):
-        raise ConfigError("--dp-clip needs one of --dp-noise (0: clipping alone) and --dp-epsilon")
-    chosen: dict[str, object] = {"trust": trust} if trust is not None else {}
-    chosen |= {"delta": delta} if delta is not None else {}
-    if trust is not None and trust not in TRUSTS:
-        raise ConfigError(f"--dp-trust {trust!r} is unknown; valid: {', '.join(TRUSTS)}")
-    return DifferentialPrivacy(clip, noise or 0.0, **chosen)  # type: ignore[arg-type]
-
-
 def with_privacy_of_run(
     config: RunConfig,
     epsilon: float | None,
@@ -86,12 +59,15 @@ def with_privacy_of_run(
         ConfigError: No noise reaches the epsilon, rounds do not wait for all clients, or the
             library is not installed.
     """
+    planned = privacy_of_config(config, rounds)
+    if planned is None:
+        return config
     if epsilon is not None:
         if conditions(profile, policy):
             raise ConfigError(
                 "--dp-epsilon needs rounds that wait for all clients, on a network that loses "
                 "none, so that it is known who takes part; give --dp-noise"
             )
-        config = with_epsilon(config, epsilon, rounds)
-    check_privacy_of_run(config, rounds)
-    return config
+        planned = with_epsilon(planned, epsilon)
+    check_planned(planned)
+    return replace(config, method=replace(config.method, privacy=planned.settings)).checked()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from floss_sim.analysis.run_privacy import read_privacy
 from floss_sim.cli.console import PlainConsole, alternatives, print_json, print_text
 from floss_sim.cli.method_options import takes_method_options
 from floss_sim.cli.privacy_options import (

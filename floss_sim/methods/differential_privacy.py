@@ -110,6 +110,14 @@ class DifferentialPrivacy:
         short_N = part_N * np.float32(self.clip / norm)
         return short_N if within_N is None else np.where(within_N, short_N, update_N)
 
+    def check_delta(self, clients: int) -> None:
+        """Raise ConfigError if a fleet of some clients is too large for the delta."""
+        if self.delta >= 1 / clients:
+            raise ConfigError(
+                f"delta {self.delta:g} allows to publish one of {clients} clients; valid: "
+                f"below {1 / clients:g}"
+            )
+
     def settings(self) -> dict[str, Any]:
         """Return the settings as plain values; an infinite clip is left out."""
         clip = {} if math.isinf(self.clip) else {"clip": self.clip}

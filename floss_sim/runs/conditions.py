@@ -28,12 +28,13 @@ def check_conditions(config: RunConfig, profile: NetworkProfile, policy: RoundPo
     """
     policy.checked(config.server.cohort)
     privacy = config.method.privacy
-    if privacy and privacy.trust != "local" and policy.late == "kept":
-        if privacy.trust == "sum" or config.method.product_step is not None:
-            raise ConfigError(
-                f"policy {policy.name}: stale updates are weighted or turned one by one, which "
-                f"noise for their plain sum does not cover; valid with it: --dp-trust local"
-            )
+    turned = config.method.product_step is not None
+    exposed = ("sum", "server") if turned else ("sum",)
+    if privacy and privacy.trust in exposed and policy.late == "kept":
+        raise ConfigError(
+            f"policy {policy.name}: stale updates are weighted or turned one by one, which the "
+            "noise of their plain sum does not cover; valid with it: --dp-trust local"
+        )
     links = profile.links(config.fleet.clients)
     if math.isinf(policy.deadline_s):
         return

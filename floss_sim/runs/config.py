@@ -145,7 +145,7 @@ class RunConfig:
 
     def _check_privacy(self) -> None:
         """Raise ConfigError if the mean's weights or the fleet do not fit the method's privacy."""
-        privacy, clients = self.method.privacy, self.fleet.clients
+        privacy = self.method.privacy
         if privacy is None:
             return
         if self.server.weighting != "uniform" and privacy.trust != "local":
@@ -153,11 +153,7 @@ class RunConfig:
                 f"differential privacy with trust {privacy.trust!r} needs --weighting uniform: one "
                 "client's share must not depend on the others; valid with any weights: local"
             )
-        if privacy.delta >= 1 / clients:
-            raise ConfigError(
-                f"delta {privacy.delta:g} allows to publish one of {clients} clients; valid: "
-                f"below {1 / clients:g}"
-            )
+        privacy.check_delta(self.fleet.clients)
 
     def _serves(self, tier: int) -> bool:
         """Return whether a tier has a client.

@@ -13,8 +13,8 @@ from scipy.stats import norm
 from floss_sim import RunConfig, load_profile, load_task, run, size_only
 from floss_sim.analysis.privacy_accountant import composed_epsilon, noise_for, sampled_epsilon
 from floss_sim.analysis.run_privacy import (
-    check_privacy_of_run,
-    planned_privacy,
+    check_planned,
+    privacy_of_config,
     recorded_privacy,
     told_privacy,
     with_epsilon,
@@ -85,12 +85,11 @@ def test_epsilon_rises_with_rounds_and_share_and_falls_with_noise():
 
 @pytest.mark.parametrize("trust", ["sum", "local"])
 def test_the_noise_for_an_epsilon_is_the_least_one(trust: str):
-    config = with_epsilon(config_of(DifferentialPrivacy(1.0, 0.0, trust)), 8.0, 20)
-    noise = config.method.privacy.noise
-    assert 7.9 < planned_privacy(config, 20).epsilon <= 8.0
-    less = replace(config.method.privacy, noise=0.998 * noise)
-    weaker = replace(config, method=replace(config.method, privacy=less))
-    assert planned_privacy(weaker, 20).epsilon > 8.0
+    planned = privacy_of_config(config_of(DifferentialPrivacy(1.0, 0.0, trust)), 20)
+    private = with_epsilon(planned, 8.0)
+    assert 7.9 < private.epsilon <= 8.0
+    less = replace(private.settings, noise=0.998 * private.settings.noise)
+    assert replace(planned, settings=less).epsilon > 8.0
 
 
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, math.inf, math.nan])
@@ -100,13 +99,13 @@ def test_an_epsilon_that_no_noise_has_is_refused(epsilon: float):
     with pytest.raises(ConfigError, match="no noise multiplier up to 100000"):
         noise_for(1.0, lambda noise: 2.0)
     with pytest.raises(ConfigError, match="no finite epsilon after 3 rounds"):
-        check_privacy_of_run(config_of(DifferentialPrivacy(1.0, 1e-7)), 3)
+        check_planned(privacy_of_config(config_of(DifferentialPrivacy(1.0, 1e-7)), 3))
 
 
 @pytest.mark.parametrize("trust", ["sum", "server", "local"])
 def test_a_record_tells_what_was_planned_if_all_clients_report(trust: str, paper: NetworkProfile):
     config = config_of(DifferentialPrivacy(1.0, 4.0, trust))
-    planned = planned_privacy(config, 12)
+    planned = privacy_of_config(config, 12)
     recorded = recorded_privacy(size_only(config, paper, rounds=12))
     assert recorded.to_json() == planned.to_json()
     assert (recorded.epsilon == recorded.epsilon_of_known) == (trust == "local")

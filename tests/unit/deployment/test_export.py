@@ -24,7 +24,15 @@ from floss_sim.deployment.framework import check_framework
 from floss_sim.deployment.recorded_run import recorded_config
 from floss_sim.deployment.run_file import RunFile
 from floss_sim.errors import ConfigError, FlossError, TaskError
-from floss_sim.methods import dense, floss, floss_tiers, hetlora, method_from_name, sparse_adapter
+from floss_sim.methods import (
+    DifferentialPrivacy,
+    dense,
+    floss,
+    floss_tiers,
+    hetlora,
+    method_from_name,
+    sparse_adapter,
+)
 from floss_sim.methods.from_settings import method_from_settings
 
 ROOT = Path(__file__).parents[3]
@@ -216,12 +224,16 @@ def test_a_node_without_data_and_a_damaged_run_file_are_refused(
     assert "dropped" in fates and "aggregated" in fates
 
 
+dense_with_noise = method_from_name("dense", privacy=DifferentialPrivacy(1.0, 1.0))
+
+
 @pytest.mark.parametrize(
     ("method", "reason"),
     [
         (method_from_name("fedsa-lora"), "lacks the clients' B and so has no model to evaluate"),
         (method_from_name("feddpa"), "cannot measure the clients' own models"),
         (method_from_name("rolora", change_ledger=True), "'rolora' with a ledger, whose nodes"),
+        (dense_with_noise, "cannot hold differential privacy: its noise would come from the run's"),
     ],
 )
 def test_a_method_whose_states_an_app_lacks_is_refused(method, reason: str):
