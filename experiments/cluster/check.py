@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import Any
 
 from clusters import (
-    MARK,
     WORKERS,
     Cluster,
     MissingError,
     dask_cluster,
+    mark_processes,
     parsl_processes,
     parsl_threads,
     ray_cluster,
@@ -139,7 +139,7 @@ def row(name: str, local: Mapping[str, Made], work: Path, every_s: float) -> str
     folder = work / name.replace(" ", "-")
     folder.mkdir()
     mark = str(folder)
-    os.environ[MARK] = mark
+    mark_processes(mark)
     date = f"{datetime.now(UTC):%Y-%m-%d}"
     try:
         with ENGINES[name](folder) as cluster:
@@ -152,7 +152,7 @@ def row(name: str, local: Mapping[str, Made], work: Path, every_s: float) -> str
                 return _row(*cells, "", "", "", "", "")
             killed, count = make_with_kills(folder / "killed", cluster, mark, every_s)
             return _row(
-                *cells, str(count), str(killed.told["state"]["retries"]),
+                *cells, str(count) if count else "NOBODY", str(killed.told["state"]["retries"]),
                 _yes(killed.equals(local["longer"])), f"{killed.told['seconds']:.0f}",
                 left_after_ctrl_c(folder / "stopped", cluster, mark),
             )  # fmt: skip
@@ -207,7 +207,7 @@ def main() -> None:
     if not given.work:
         shutil.rmtree(work, ignore_errors=True)
     if any("NO" in text or "BUSY" in text for text in rows.values()):
-        raise SystemExit("a plan differs from the local one, or a worker was left busy")
+        raise SystemExit("a plan differs, no worker was found to kill, or one was left busy")
 
 
 def _local(size: str, work: Path) -> Made:

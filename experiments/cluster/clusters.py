@@ -23,6 +23,15 @@ WORKERS = 2
 _START_S = 60.0
 
 
+def mark_processes(mark: str) -> None:
+    """Mark the processes that this one starts from now on, whatever they call themselves.
+
+    Dask renames its processes by setproctitle if that is installed (Parsl needs it), which writes
+    over the environment that ``/proc`` shows, unless ``SPT_NOENV`` is set.
+    """
+    os.environ.update({MARK: mark, "SPT_NOENV": "1"})
+
+
 class MissingError(Exception):
     """What a cluster needs is not installed; the text says what."""
 

@@ -19,7 +19,6 @@ from statistics import median
 from typing import Any
 
 from check import ENGINES, HERE, LOCAL, make
-from clusters import MARK
 from worker_processes import processor_seconds
 
 TIMED = ("local", "dask", "ray")
@@ -30,7 +29,7 @@ def measure(name: str, size: str) -> dict[str, Any]:
     """Return what a plan took: seconds, and processor seconds of all processes together."""
     with tempfile.TemporaryDirectory(prefix="floss-cost-") as folder, ExitStack() as held:
         work, load = Path(folder), os.getloadavg()[0]
-        os.environ[MARK] = folder
+        mark_processes(folder)
         cluster = LOCAL
         if name != "local":
             (work / name).mkdir()

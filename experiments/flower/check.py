@@ -31,6 +31,10 @@ METHODS = {
     "ffa": method_from_name("ffa", up_density=1 / 4),
     "error feedback": method_from_name("floss", up_density=1 / 16, error_feedback=True),
     "int8": method_from_name("floss", down_values="int8", up_values="int8"),
+    "lora-a2": method_from_name("lora-a2", up_density=1 / 2),
+    "ecolora": method_from_name("ecolora", segments=2, half_life=1.0),
+    "freezing": method_from_name("freezing", freeze_every=1),
+    "fed-sb": method_from_name("fed-sb", up_density=1 / 2),
 }
 COLUMNS = ["round", "version", "reports", "down_bytes", "up_bytes", "wasted_bytes", "accuracy",
            "loss", "dense_accuracy", "dense_loss"]  # fmt: skip

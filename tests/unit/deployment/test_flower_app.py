@@ -26,6 +26,7 @@ METHODS = {
     "ravan": method_from_name("ravan", heads=2, up_density=1 / 2),
     "rolora": method_from_name("rolora", up_density=1 / 2),
     "fslora": method_from_name("fslora", density=1 / 2),
+    "fedsrd": method_from_name("fedsrd", down_density=1 / 2),
     "fedsvd": method_from_name("fedsvd"),
 }
 SEEN = ["round", "version", "reports", "down_bytes", "up_bytes", "wasted_bytes", "accuracy", "loss",
