@@ -19,6 +19,7 @@ from statistics import median
 from typing import Any
 
 from check import ENGINES, HERE, LOCAL, make
+from clusters import mark_processes
 from worker_processes import processor_seconds
 
 TIMED = ("local", "dask", "ray")
