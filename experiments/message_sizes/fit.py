@@ -1,6 +1,7 @@
 """Statistics of recorded messages for the package, and their errors on held-out runs.
 
-    python experiments/message_sizes/fit.py     # a minute, from messages.parquet
+    python experiments/message_sizes/fit.py           # a minute, from messages.parquet
+    python experiments/message_sizes/fit.py square    # these statistics; all others stay as they are
 
 Fits the constants of the touched share and the ratios of real to simple sizes to the recorded runs,
 and writes ``size_statistics.json`` into the package. Errors are those of runs that were not fitted:
@@ -15,6 +16,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,8 +34,14 @@ SHOWN_CODES = ("fp32", "int8", "tail")  # by the number of rounds
 SHIPPED = Path(shipped.__file__).with_name("size_statistics.json")
 
 
-def main() -> None:
-    """Fit, measure the errors, and write all files."""
+def main(names: Sequence[str]) -> None:
+    """Fit, measure the errors, and write all files.
+
+    Args:
+        names: Names of the statistics to replace or add; empty for all. A fit on another machine
+            differs in the last digits, and with it every predicted size.
+    """
+    before = json.loads(SHIPPED.read_text(encoding="utf-8"))
     rows = table()
     document = {
         "source": "experiments/message_sizes/fit.py, from messages.parquet",
@@ -41,10 +49,16 @@ def main() -> None:
         "tasks": sorted({row["task"] for row in rows}),
         **fit([row for row in rows if is_fitted(row)]),
     }
+    if names:
+        document = with_kept(before, document, names)
     ship({**document, "errors": []})
     errors = held_out_errors(rows)
-    kinds = error_table(errors)
-    write_csv("errors.csv", whole_runs(errors))
+    runs, kinds = whole_runs(errors), error_table(errors)
+    if names:
+        runs = [*kept_rows("errors.csv", names), *(r for r in runs if r["method"] in names)]
+        kinds = [*kept_rows("kinds.csv", names), *(k for k in kinds if k["method"] in names)]
+        kinds.sort(key=lambda kind: [kind[name] for name in KEYS])
+    write_csv("errors.csv", runs)
     write_csv("kinds.csv", kinds)
     write_results(kinds)
     told = [kind for kind in kinds if kind["method"] != UNLIKE]
@@ -53,6 +67,26 @@ def main() -> None:
         for kind in told
     ]
     ship({**document, "errors": errors_of_kinds})
+
+
+def with_kept(before: Row, document: Row, names: Sequence[str]) -> Row:
+    """Return a document of which only the statistics of some names are new."""
+    added = {name: document["touched"][name] for name in names}
+    return {**document, "touched": before["touched"] | added, "surfaces": before["surfaces"]}
+
+
+def kept_rows(name: str, names: Sequence[str]) -> list[Row]:
+    """Return the rows of a CSV file beside this one whose methods have other names."""
+    with (HERE / name).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    numbers = ("runs", "before", *BAND_COLUMNS)
+    return [
+        {k: float(v) if k in numbers[1:] else int(v) if k == "runs" else v for k, v in row.items()}
+        if name == "kinds.csv"
+        else row
+        for row in rows
+        if row["method"] not in names
+    ]
 
 
 def write_csv(name: str, rows: Sequence[Row]) -> None:
@@ -113,4 +147,4 @@ def ship(document: Row) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -25,7 +25,7 @@ from spans import (
 
 from floss_sim import RunConfig, load_profile, load_task, size_only
 from floss_sim.methods import Method
-from floss_sim.methods.predicted_sizes import SizePredictor, changes_by_round
+from floss_sim.methods.predicted_sizes import SQUARE, SizePredictor, changes_by_round
 from floss_sim.methods.size_statistics import (
     ROUND_BANDS,
     SizeStatistics,
@@ -79,9 +79,12 @@ def folds(rows: Sequence[Row]) -> list[Callable[[Row], bool]]:
     def configuration(row: Row) -> tuple[Any, ...]:
         return row["task"], name_of(row), row["rank"], row["down"], row["up"]
 
-    order = sorted({configuration(row) for row in rows})
-    shuffled = np.random.default_rng(0).permutation(len(order))
-    fold = {order[place]: i % FOLDS for i, place in enumerate(shuffled)}
+    fold = {}
+    for later in (False, True):  # those recorded later leave the parts of the others as they were
+        found = {configuration(row) for row in rows if (name_of(row) == SQUARE) == later}
+        order = sorted(found)
+        shuffled = np.random.default_rng(0).permutation(len(order))
+        fold |= {order[place]: i % FOLDS for i, place in enumerate(shuffled)}
     parts: list[Callable[[Row], bool]] = [
         lambda row, number=number: fold[configuration(row)] == number for number in range(FOLDS)
     ]

@@ -3,7 +3,8 @@
     python experiments/message_sizes/record.py          # about an hour on two cores
     python experiments/message_sizes/record.py digits   # what needs no other data
 
-Trains what ``runs/message_sizes`` lacks, one run after the other, and writes ``messages.parquet``:
+Trains what ``runs/message_sizes`` and ``messages.parquet`` lack, one run after the other, and writes
+``messages.parquet``:
 per run, direction and span of rounds the mean entries and bytes of a message. Messages of lossless
 runs are encoded again in every value code. Runs of ``chat`` and ``20news`` need the data that
 ``real_grid/chat.toml`` and ``thesis_claims/20news.toml`` name; without them they are left out.
@@ -201,10 +202,12 @@ def main(tasks: Sequence[str]) -> None:
     """Record what is missing, and write the table of all recorded runs."""
     RUNS.mkdir(parents=True, exist_ok=True)
     loaded: dict[str, Task | None] = {}
+    known = pq.read_table(TABLE).to_pylist() if TABLE.exists() else []
     rows: list[Row] = []
     for case in cases():
         place = RUNS / f"{case.label}.parquet"
-        if not place.exists() and (not tasks or case.task in tasks):
+        recorded = [row for row in known if row["label"] == case.label]
+        if not place.exists() and not recorded and (not tasks or case.task in tasks):
             if case.task not in loaded:
                 loaded[case.task] = task_of(case.task)
             if (task := loaded[case.task]) is None:
@@ -213,7 +216,8 @@ def main(tasks: Sequence[str]) -> None:
             pq.write_table(pa.Table.from_pylist(rows_of(case, task)), place)
             print(case.label, file=sys.stderr, flush=True)
         if place.exists():
-            rows += pq.read_table(place).to_pylist()
+            recorded = pq.read_table(place).to_pylist()
+        rows += recorded
     names = list(dict.fromkeys(name for row in rows for name in row))
     filled = [{name: row.get(name) for name in names} for row in rows]
     pq.write_table(pa.Table.from_pylist(filled), TABLE)

@@ -39,6 +39,7 @@ from floss_sim.vectors.layout import SQUARE_LAYOUTS, Layout
 from floss_sim.wire import VALUE_CODES, framing
 from floss_sim.wire.prediction import index_bytes, value_bytes
 
+SQUARE = "square"  # name of the statistics of all square layouts
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Way = Literal["down", "up"]
@@ -162,14 +163,11 @@ def changes_by_round(method: Method) -> bool:
 
 
 def statistics_name(method: Method, layout: Layout) -> str:
-    """Return the name by which statistics and errors of a method's messages are listed.
-
-    Those of square layouts are FFA-LoRA's, whose adapters start at zero as theirs do.
-    """
+    """Return the name by which statistics and errors of a method's messages are listed."""
     if not changes_by_round(method):
         return method.name if method.name != "floss" else "floss, other selection"
     if method.trains != "lora":
-        return "ffa" if method.trains in SQUARE_LAYOUTS else method.trains
+        return SQUARE if method.trains in SQUARE_LAYOUTS else method.trains
     if method.error_feedback:
         return "floss, error feedback"
     return "floss" if start_groups(layout)[1] else "floss, no head"
