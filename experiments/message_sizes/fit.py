@@ -1,7 +1,7 @@
 """Statistics of recorded messages for the package, and their errors on held-out runs.
 
     python experiments/message_sizes/fit.py           # a minute, from messages.parquet
-    python experiments/message_sizes/fit.py square    # these statistics; all others stay as they are
+    python experiments/message_sizes/fit.py square    # these; all others stay as they are
 
 Fits the constants of the touched share and the ratios of real to simple sizes to the recorded runs,
 and writes ``size_statistics.json`` into the package. Errors are those of runs that were not fitted:

@@ -3,8 +3,8 @@
     python experiments/message_sizes/record.py          # about an hour on two cores
     python experiments/message_sizes/record.py digits   # what needs no other data
 
-Trains what ``runs/message_sizes`` and ``messages.parquet`` lack, one run after the other, and writes
-``messages.parquet``:
+Trains what ``runs/message_sizes`` and ``messages.parquet`` lack, one run after the other, and
+writes ``messages.parquet``:
 per run, direction and span of rounds the mean entries and bytes of a message. Messages of lossless
 runs are encoded again in every value code. Runs of ``chat`` and ``20news`` need the data that
 ``real_grid/chat.toml`` and ``thesis_claims/20news.toml`` name; without them they are left out.
