@@ -29,9 +29,10 @@ _SHORT_NAMES = {
 _DERIVED_KEYS = {
     "layout",
     *(f"method.{name}" for name in ("mask", "private", "ranking", "trains")),
-    *(f"method.up_{name}" for name in ("by", "kinds", "mask", "turns", "unit")),
+    *(f"method.up_{name}" for name in ("by", "kinds", "mask", "private_rank", "turns", "unit")),
     *(f"method.trained_{name}" for name in ("density", "turns")),
     "method.down_kinds",
+    "method.down_private_rank",
 }
 _POLICY = "conditions.policy"  # prefix of keys; other conditions follow from the network's name
 _DIGEST = re.compile(r"[0-9a-f]{16,}")

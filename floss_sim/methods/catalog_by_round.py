@@ -154,7 +154,7 @@ def feddpa(
     if private_rank is not None and private_rank < 0:
         raise ConfigError(f"private rank {private_rank}; valid: whole numbers from 0")
     down, up = (OfSharedRanks(TopK(d), private_rank) for d in (down_density, up_density))
-    private = PrivateRanks(private_rank, in_turns=not together)
+    private = PrivateRanks(private_rank, together)
     return Method("feddpa", (Tier(1.0, down, up),), private=private)
 
 

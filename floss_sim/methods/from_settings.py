@@ -103,7 +103,7 @@ def _product_step(settings: Mapping[str, Any] | None) -> ProductStep | None:
 
 def _private(settings: Any) -> PrivatePart | None:
     if isinstance(settings, Mapping):
-        return PrivateRanks(**settings)
+        return PrivateRanks(settings["private_rank"], settings.get("together", False))
     return None if settings is None else PrivateKinds(tuple(settings))
 
 

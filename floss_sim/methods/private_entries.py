@@ -92,12 +92,17 @@ class PrivateRanks:
 
     Args:
         rank: Rank of the private adapter, at least 1; None: that of the shared one.
-        in_turns: Whether both are trained in passes of their own.
+        together: Whether both train in one pass; otherwise in passes of their own, in turns.
     """
 
     rank: int | None = None
-    in_turns: bool = True
+    together: bool = False
     averaged: ClassVar[bool] = False
+
+    @property
+    def in_turns(self) -> bool:
+        """Whether each adapter trains in a pass of its own."""
+        return not self.together
 
     def mask(self, layout: Layout) -> Mask:
         """Return the mask of the entries of the private ranks."""
@@ -108,8 +113,8 @@ class PrivateRanks:
         return settings.beside(self.rank)
 
     def settings(self) -> dict[str, Any]:
-        """Return the rank, and whether training is in turns, as plain values."""
-        return {"rank": self.rank, "in_turns": self.in_turns}
+        """Return the rank, and that both train together if they do, as plain values."""
+        return {"private_rank": self.rank, **({"together": True} if self.together else {})}
 
     def describe(self) -> str:
         """Return a description such as ``private rank 8 in turns``."""
