@@ -49,7 +49,6 @@ from floss_sim.training import (
 from floss_sim.training.learners.local_steps import OnWork
 from floss_sim.training.model_card import ON_TEST, bytes_words
 from floss_sim.units import format_bytes, format_duration
-from floss_sim.vectors.layout import ADAPTER_LAYOUTS
 
 _OWN = "own_accuracy"  # key of the test metrics
 
@@ -139,7 +138,7 @@ class SavedRun:
     @property
     def adapter(self) -> Path:
         """The exported adapter; the whole model, where the method has no adapters."""
-        adapted = self.config.method.trains in ADAPTER_LAYOUTS
+        adapted = self.config.method.is_saved_as_adapter
         return self.folder.path / ("adapter" if adapted else "model")
 
     @property
@@ -402,7 +401,7 @@ def write_deployed_results(folder: RunFolder, record: RunRecord, config: RunConf
         "bytes": bytes_words(down, up),
         f"time ({network})": format_duration(last["closed_at_s"]),
     }
-    adapted = config.method.trains in ADAPTER_LAYOUTS
+    adapted = config.method.is_saved_as_adapter
     out = folder.path / ("adapter" if adapted else "model")
     _write_adapter(folder, config, last["round"], out, facts)
     return out

@@ -248,7 +248,7 @@ def _cohorts(seed: int, rounds: int, fleet: int, size: int) -> Ints:
 def _sizes(sizes: SizePredictor, way: Way, clients_RC: Ints, fleet: int) -> Ints:
     """Return the predicted bytes of the messages in one direction, by client tier (R x C)."""
     rounds, method = len(clients_RC), sizes.method
-    if way == "down" and method.change_ledger:
+    if way == "down" and method.downloads_changes:
         return _changed_sizes(sizes, clients_RC, fleet)
     nbytes_TR = np.array(
         [sizes.messages(way, tier, 1, rounds)[0] for tier in range(len(method.tiers))]

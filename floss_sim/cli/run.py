@@ -55,8 +55,8 @@ HELP = """Train one configuration in lockstep with simulated time.
 The same command continues an interrupted run; with more --rounds it prolongs a finished one.
 
 Methods: dense, floss, floss-tiers, sparse-adapter, adapter-lth, hetlora, rolora, fslora,
-lora-a2, fedsrd, ecolora, fedsa-lora, feddpa, freezing, flexlora, lora-fair, fedsvd, fed-sb,
-ravan, fedkseed, ffa, bitfit, full, head.
+lora-a2, fedsrd, ecolora, fedsa-lora, feddpa, freezing, flexlora, lora-fair, fedsvd, flora,
+fedex-lora, fed-sb, ravan, fedkseed, ffa, bitfit, full, head.
 
 Examples:
 

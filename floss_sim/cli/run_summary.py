@@ -89,7 +89,7 @@ def _test_interval(told: Mapping[str, Any]) -> str:
 def _ledger(config: RunConfig, rounds: int) -> dict[str, int]:
     """Return the size of the server's ledger of masks or changes, where the method keeps one."""
     method, clients = config.method, config.fleet.clients
-    if not (method.mask_ledger or method.change_ledger):
+    if not method.has_ledger:
         return {}
     kind = "mask" if method.mask_ledger else "change"
     return {f"{kind}_ledger_bytes": method.ledger_nbytes(config.layout, clients, rounds)}

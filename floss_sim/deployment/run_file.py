@@ -49,6 +49,8 @@ _METHODS = (
 _REFUSALS = {
     "fedsa-lora": "whose server lacks the clients' B and so has no model to evaluate",
     "feddpa": "whose server cannot measure the clients' own models, which are what it is for",
+    "flora": "whose downloads change the backbone of its nodes, which an app keeps as it is",
+    "fedex-lora": "whose downloads change the backbone of its nodes, which an app keeps as it is",
     "fedkseed": "whose nodes would train without gradients, which those of an app do not",
 }
 _Count = Annotated[int, Field(ge=1)]
@@ -112,7 +114,7 @@ class RunFile(Section):
             ConfigError: The app cannot hold the method.
         """
         method = config.method
-        check_method(method.name, method.mask_ledger or method.change_ledger)
+        check_method(method.name, method.has_ledger)
         check_no_privacy(method.settings())
         loaded = config.task
         if task not in packaged_tasks():

@@ -3,6 +3,7 @@
 The training loop is the same for every method; see :mod:`floss_sim.methods.method`.
 """
 
+from floss_sim.methods.backbone_exchange import BackboneExchange
 from floss_sim.methods.catalog import (
     METHODS,
     adapter_lth,
@@ -24,6 +25,7 @@ from floss_sim.methods.catalog_by_round import (
     lora_a2,
     rolora,
 )
+from floss_sim.methods.catalog_of_backbones import fedex_lora, flora
 from floss_sim.methods.catalog_of_layouts import fedkseed, ravan
 from floss_sim.methods.catalog_of_products import fedsvd, flexlora, lora_fair
 from floss_sim.methods.change_ledger import ChangeHistory
@@ -55,6 +57,7 @@ __all__ = [
     "TRUSTS",
     "WAYS",
     "ActiveLayers",
+    "BackboneExchange",
     "ChangeHistory",
     "ClientVectors",
     "Contribution",
@@ -99,11 +102,13 @@ __all__ = [
     "dense",
     "ecolora",
     "feddpa",
+    "fedex_lora",
     "fedkseed",
     "fedsa_lora",
     "fedsrd",
     "fedsvd",
     "flexlora",
+    "flora",
     "floss",
     "floss_tiers",
     "freezing",

@@ -19,6 +19,7 @@ from floss_sim.methods.catalog_by_round import (
     lora_a2,
     rolora,
 )
+from floss_sim.methods.catalog_of_backbones import fedex_lora, flora
 from floss_sim.methods.catalog_of_layouts import fedkseed, ravan
 from floss_sim.methods.catalog_of_products import fedsvd, flexlora, lora_fair
 from floss_sim.methods.method import Divisor, Method
@@ -182,6 +183,8 @@ METHODS: Mapping[str, Callable[..., Method]] = {
     "flexlora": flexlora,
     "lora-fair": lora_fair,
     "fedsvd": fedsvd,
+    "flora": flora,
+    "fedex-lora": fedex_lora,
     "fed-sb": _floss_variant("square", "fed-sb"),
     "ravan": ravan,
     "fedkseed": fedkseed,

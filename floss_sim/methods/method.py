@@ -24,6 +24,8 @@ freezing        LoRA A, B, head     all                      unfrozen layers  th
 flexlora        LoRA A, B, head     leading ranks, by tier   those ranks      those ranks
 lora-fair       LoRA A, B, head     as floss                 all              as floss
 fedsvd          LoRA A, B, head     as floss                 B, head          of these, as floss
+flora           LoRA A, B, head     head, stacks of A, B     all, A, B anew   all
+fedex-lora      LoRA A, B, head     all, residuals of B A    all              all
 bitfit          biases, head        as floss                 all              as floss
 full            everything          as floss                 all              as floss
 head            head                as floss                 all              as floss
@@ -36,7 +38,8 @@ HetLoRA, Cho et al. 2024; FFA-LoRA, Sun et al. 2024; BitFit, Ben Zaken et al. 20
 et al. 2025; FSLoRA, Fang et al. 2025; LoRA-A2, Koo et al. 2025; FedSRD, Yan et al.
 2025; EcoLoRA, Liu et al. 2025; FedSA-LoRA, Guo et al. 2025; FedDPA, Yang et al. 2024; Fed-SB,
 Singhal et al. 2025; Ravan, Raje et al. 2025; FedKSeed, Qin et al. 2024; FlexLoRA, Bai et al. 2024;
-LoRA-FAIR, Bian et al. 2025; FedSVD, Lee et al. 2025.
+LoRA-FAIR, Bian et al. 2025; FedSVD, Lee et al. 2025; FLoRA, Wang et al. 2024; FedEx-LoRA, Singhal
+et al. 2025.
 
 Clients are assigned to tiers in the order of their numbers, as to the classes of a network profile.
 A tier can therefore coincide with a class of links.
@@ -53,6 +56,7 @@ from typing import Any, Literal
 
 from floss_sim.errors import ConfigError, LayoutError
 from floss_sim.families.adapter_settings import AdapterSettings
+from floss_sim.methods.backbone_changes import BackboneChange
 from floss_sim.methods.differential_privacy import DifferentialPrivacy, check_privacy
 from floss_sim.methods.persistent_masks import PersistentMask
 from floss_sim.methods.private_entries import PrivatePart
@@ -63,7 +67,7 @@ from floss_sim.methods.selectors import SameMask, Selector, addressable_entries
 from floss_sim.methods.tier import Tier
 from floss_sim.methods.zeroth_order import ZerothOrder
 from floss_sim.vectors.density import format_density
-from floss_sim.vectors.layout import SEEDS, Layout
+from floss_sim.vectors.layout import ADAPTER_LAYOUTS, MERGED, SEEDS, Layout
 from floss_sim.wire import VALUE_CODES, predict_nbytes
 
 Divisor = Literal["cohort", "covering"]
@@ -80,6 +84,8 @@ _WITHOUT_DORA = {  # reason by method
     "fedsa-lora": "its clients keep B, and DoRA's magnitude needs both matrices",
     "feddpa": "its modules have two adapters, and DoRA's magnitude is of one",
     "fedsrd": "its server step is on products B A, which DoRA scales by its magnitude",
+    "flora": "its server merges products B A, which DoRA scales by its magnitude",
+    "fedex-lora": "its server merges products B A, which DoRA scales by its magnitude",
     "fslora": "its sketches are ranks, and DoRA's magnitude has none",
     "flexlora": "its server step is on products B A, which DoRA scales by its magnitude",
     "lora-fair": "its server step is on products B A, which DoRA scales by its magnitude",
@@ -125,6 +131,8 @@ class Method:
             the ``"product"`` B A (:mod:`floss_sim.methods.partner_norms`).
         product_step: Server step on products (:mod:`floss_sim.methods.product_steps`); None: the
             mean update.
+        backbone_change: Server step that changes the frozen weights, in layout ``merged``, where
+            the server remembers the version that each client holds; None: they never change.
         zeroth_order: Local training along seeded directions, in layout ``seeds``; None: SGD.
         private: Part of the entries that never travels and that each client keeps as its own; None
             if there is none.
@@ -148,6 +156,7 @@ class Method:
     divisor: Divisor = "cohort"
     ranking: Ranking = "magnitude"
     product_step: ProductStep | None = None
+    backbone_change: BackboneChange | None = None
     zeroth_order: ZerothOrder | None = None
     private: PrivatePart | None = None
     privacy: DifferentialPrivacy | None = None
@@ -178,6 +187,7 @@ class Method:
                 f"the server of method {self.name!r} changes the basis of B: error feedback would "
                 "add entries of an earlier basis"
             )
+        self._check_backbone_change()
         if self.divisor not in DIVISORS:
             raise ConfigError(f"unknown divisor {self.divisor!r}; valid: {', '.join(DIVISORS)}")
         if self.divisor == "covering" and not (self.is_masked or self.is_scheduled):
@@ -213,6 +223,39 @@ class Method:
                 f"step that leaves entries as they are; method {self.name!r} lacks one of these"
             )
 
+    def _check_backbone_change(self) -> None:
+        """Raise ConfigError if a change of the backbone does not fit the other options."""
+        change = self.backbone_change
+        if change is None:
+            return
+        if self.trains != MERGED:
+            raise ConfigError(f"a change of the backbone needs layout {MERGED!r}")
+        if self.mask_ledger or self.change_ledger:
+            raise ConfigError(
+                f"method {self.name!r} has a ledger of the backbone's changes; "
+                "valid: no other ledger"
+            )
+        if self.error_feedback and change.restarts:
+            raise ConfigError(
+                f"method {self.name!r} starts from new adapters, whose updates cannot be made up "
+                "for later; valid: no error feedback"
+            )
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether the server remembers the version that each client holds."""
+        return self.mask_ledger or self.change_ledger or self.backbone_change is not None
+
+    @property
+    def downloads_changes(self) -> bool:
+        """Whether the size of a download depends on the version that the client holds."""
+        return self.change_ledger or self.backbone_change is not None
+
+    @property
+    def is_saved_as_adapter(self) -> bool:
+        """Whether a trained model is saved as an adapter; otherwise it is saved whole."""
+        return self.trains in ADAPTER_LAYOUTS and self.trains != MERGED
+
     def check_dora(self) -> None:
         """Raise LayoutError if the method cannot hold DoRA's magnitudes."""
         reason = _WITHOUT_DORA.get(self.name)
@@ -238,7 +281,7 @@ class Method:
     def ledger_nbytes(self, layout: Layout, clients: int, rounds: int) -> int:
         """Return the maximum bytes of the server's ledger after a number of rounds."""
         ledger = 4 * clients
-        if self.persistent or self.change_ledger:
+        if self.persistent or self.downloads_changes:
             return ledger + 4 * layout.entries
         return ledger + min(clients, len(self.tiers) * rounds) * -(-layout.entries // 8)
 
@@ -351,12 +394,15 @@ class Method:
         dense method, which is the same run.
         """
         parts = (
-            "name", "tiers", "persistent", "product_step", "zeroth_order", "private", "privacy",
+            "name", "tiers", "persistent", "product_step", "backbone_change", "zeroth_order",
+            "private", "privacy",
         )  # fmt: skip
         chosen = {f: getattr(self, f.name) for f in fields(self) if f.name not in parts}
         changed = {f.name: value for f, value in chosen.items() if value != f.default}
         if self.product_step:
             changed["product_step"] = self.product_step.settings()
+        if self.backbone_change:
+            changed["backbone_change"] = self.backbone_change.settings()
         if self.zeroth_order:
             changed["zeroth_order"] = self.zeroth_order.settings()
         if self.private:
@@ -385,6 +431,7 @@ class Method:
         words += [self.product_step.describe()] if self.product_step else []
         words += [text] if self.private and (text := self.private.describe()) else []
         words += [self.privacy.describe()] if self.privacy else []
+        words += [self.backbone_change.describe()] if self.backbone_change else []
         return ", ".join(words)
 
     def _describe_tiers(self) -> str:

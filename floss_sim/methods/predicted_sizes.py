@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.methods.change_ledger import changed_entries
+from floss_sim.methods.change_sizes import change_size
 from floss_sim.methods.method import MessageSize, Method
 from floss_sim.methods.schedules import Schedule
 from floss_sim.methods.selectors import Everything, SameMask, Selector
@@ -106,7 +107,11 @@ class SizePredictor:
             return size.nbytes(self.method.down_values), count
         if way == "down":
             size = self.method.download_size(self.layout, tier, version, held)
-            return size.nbytes(self.method.down_values), size.count
+            nbytes, count = size.nbytes(self.method.down_values), size.count
+            if self.method.backbone_change:
+                more, others = change_size(self.method, self.layout, self.cohort, version - held)
+                nbytes, count = nbytes + more, count + others
+            return nbytes, count
         size = self.method.upload_size(self.layout, tier, version)
         return size.nbytes(self.method.up_values), size.count
 
@@ -123,7 +128,7 @@ class SizePredictor:
         if changes_by_round(self.method):
             course = size_course(self.method, self.layout, self.cohort, tier, way, self.statistics)
             return course.at(rounds_R)
-        varies = self.method.persistent or self.method.is_scheduled or self.method.change_ledger
+        varies = self.method.persistent or self.method.is_scheduled or self.method.downloads_changes
         versions = rounds_R - 1 if varies else [0]
         sizes_VW = np.array([self.message(way, tier, int(v)) for v in versions], dtype=np.int64)
         nbytes_R, counts_R = np.broadcast_to(sizes_VW, (rounds_R.size, 2)).T

@@ -61,7 +61,7 @@ class SizeOnlyLearner(NoTraining):
         self._method = sizes.method
         self._examples = examples
         self._calibration = calibration
-        self._has_ledger = self._method.mask_ledger or self._method.change_ledger
+        self._has_ledger = self._method.has_ledger
         self._ledger = MaskLedger(len(examples) if self._has_ledger else 0)
         self._size = lru_cache(maxsize=4096)(self._predict)
 

@@ -24,9 +24,11 @@ from floss_sim.training.determinism import make_deterministic
 from floss_sim.training.device_data import device_tensors
 from floss_sim.training.evaluation import predictions
 from floss_sim.training.model_card import CARD, model_card
+from floss_sim.training.models.adapted_weights import merged_model
 from floss_sim.training.models.parameter_names import TransformersModel
 from floss_sim.training.models.seed_model import build_model
 from floss_sim.training.models.square_adapters import merge_squares
+from floss_sim.vectors.layout import ADAPTED_WEIGHT
 from floss_sim.wire import decode
 
 _NOTES = "floss_sim.json"
@@ -62,9 +64,10 @@ def write_adapter(config: RunConfig, blob: bytes, folder: Path, facts: Mapping[s
 
     With adapters (``lora``, ``ffa``, ``square``, ``heads``) the folder can be loaded by
     ``PeftModel.from_pretrained``; it includes A even if A was frozen, the product B R as B, and
-    ``config.json`` has the classes. Otherwise it holds the
-    whole model, for ``AutoModelFor...from_pretrained``. Beside the weights stands what the same
-    logits need elsewhere, see :func:`write_inputs`. No file names a place of this machine.
+    ``config.json`` has the classes. Otherwise it holds the whole model, for
+    ``AutoModelFor...from_pretrained``. In layout ``merged`` the adapters are merged into it: the
+    rank of what the server has changed grows with the rounds. Beside the weights stands what the
+    same logits need elsewhere, see :func:`write_inputs`. No file names a place of this machine.
 
     Args:
         config: The run's configuration.
@@ -83,8 +86,13 @@ def write_adapter(config: RunConfig, blob: bytes, folder: Path, facts: Mapping[s
     flat.load(flat.base + vector_N)
     _name_classes(config.task, flat.model.config)
     merge_squares(flat.model)
-    _save_weights(flat.model, folder)
-    rank = config.rank if isinstance(flat.model, PeftModel) else None
+    model = flat.model
+    if isinstance(model, PeftModel) and any(
+        tensor.kind == ADAPTED_WEIGHT for tensor in config.layout.tensors
+    ):
+        model = merged_model(model)
+    _save_weights(model, folder)
+    rank = config.rank if isinstance(model, PeftModel) else None
     (folder / CARD).write_text(model_card(config.task, facts, rank), encoding="utf-8")
     write_inputs(config, folder, others)
 

@@ -66,6 +66,9 @@ def choose_learner(config: RunConfig, learner: str = "bank", device: str = "cpu"
     if config.method.zeroth_order:
         reason = "zeroth-order steps are not batched over clients: they train one at a time"
         return LearnerChoice(SEQUENTIAL, 1, reason)
+    if config.method.backbone_change:
+        reason = "clients whose backbone changes are not batched: they train one at a time"
+        return LearnerChoice(SEQUENTIAL, 1, reason)
     if learner == "sequential":
         return LearnerChoice(SEQUENTIAL, 1)
     alone = _unbatched_module(config)

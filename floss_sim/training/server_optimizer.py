@@ -135,6 +135,11 @@ class ServerOptimizer:
             if name in held:  # a moment that this step has made has seen no gradient there
                 values_N[still_N] = held[name]
 
+    def add(self, change_N: Vector) -> None:
+        """Add to P, float32 of shape (N,), without a step of the optimiser."""
+        with torch.no_grad():
+            self._parameter.add_(torch.from_numpy(change_N))
+
     def _vectors(self) -> dict[str, torch.Tensor]:
         """Return P and the moments of one value an entry, by name, without copying them."""
         shape = self._parameter.shape

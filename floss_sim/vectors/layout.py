@@ -15,6 +15,8 @@ square  R of every target, head; the update is      B and A, orthonormal
         B R A
 heads   as ``square``, R in diagonal blocks, one    as ``square``
         a head
+merged  as ``lora``; adapted weights, which
+        the server changes and no client trains
 bitfit  every bias of the backbone, head
 full    every parameter of the backbone, head
 head    head
@@ -25,10 +27,10 @@ is multiplied into the head's block before the upload, so that it is never sent.
 ``seeds``, has no tensor of a model: :func:`seed_layout`.
 
 The entries are offsets from a *base*; offsets are ranked, masked and sent. The base is the
-pretrained value for tensors of kind ``bias`` and ``weight``, the norms of the pretrained weight's
-rows for DoRA's magnitude, one for the scale of a norm in a new head, and zero for all others, so
-client and server build the base without traffic. It needs the backbone's weights and is therefore
-stored in the model (``floss_sim.training.models.flat_model.FlatModel.base``).
+pretrained value for tensors of kind ``bias``, ``weight`` and ``adapted_weight``, the norms of the
+pretrained weight's rows for DoRA's magnitude, one for the scale of a norm in a new head, and zero
+for all others, so client and server build the base without traffic. It needs the backbone's weights
+and is therefore stored in the model (``floss_sim.training.models.flat_model.FlatModel.base``).
 """
 
 from __future__ import annotations
@@ -57,11 +59,14 @@ SEEDS = "seeds"  # a layout, and its only tensor: a scalar for each of K seeded 
 HEAD_SCALE, MAGNITUDE = "head_scale", "lora_magnitude"
 HEAD_KINDS = (HEAD_WEIGHT, HEAD_BIAS, HEAD_SCALE)
 BIAS, WEIGHT = "bias", "weight"
+ADAPTED_WEIGHT = "adapted_weight"  # of layout ``merged``: frozen on clients
+MERGED = "merged"
 # kinds whose base is that of the pretrained backbone
-PRETRAINED_KINDS = (BIAS, WEIGHT, MAGNITUDE)
-LAYOUTS = ("lora", "ffa", "square", "heads", "bitfit", "full", "head")
+PRETRAINED_KINDS = (BIAS, WEIGHT, ADAPTED_WEIGHT, MAGNITUDE)
+LAYOUTS = ("lora", "ffa", "square", "heads", MERGED, "bitfit", "full", "head")
 SQUARE_LAYOUTS = ("square", "heads")
-ADAPTER_LAYOUTS = ("lora", "ffa", *SQUARE_LAYOUTS)  # layouts with adapters; only these have a rank
+# layouts with adapters; only these have a rank
+ADAPTER_LAYOUTS = ("lora", "ffa", *SQUARE_LAYOUTS, MERGED)
 MATRIX_KINDS = (LORA_A, LORA_B, BASIS_A, BASIS_B)  # kinds of the two matrices of an adapter
 _BASES = {LORA_A: BASIS_A, LORA_B: BASIS_B}
 _LAYER_NUMBER = re.compile(r"(?:^|\.)(\d+)(?:\.|$)")
@@ -193,15 +198,20 @@ def layer_number(tensor: TensorSpec) -> int | None:
     return None if found is None else int(found[1])
 
 
-def initial_values(tensor: TensorSpec, seed: int) -> Vector:
+def initial_values(tensor: TensorSpec, seed: int, *names: str | int) -> Vector:
     """Return the initial offsets of a tensor, float32 of shape (size,), from its named stream.
 
     As in PEFT, A is uniform in ±1/sqrt(fan_in) and B is zero. The rows of a frozen A and the
     columns of a frozen B are orthonormal: the Q of a normal matrix. As in a new classifier of the
     model library, the head's weight is normal with standard deviation 0.02 and its bias is zero.
     Pretrained tensors start at their base: their offsets are zero.
+
+    Args:
+        tensor: The tensor.
+        seed: Seed of the run.
+        names: Names before those of the stream, for an adapter that starts anew.
     """
-    draw = stream(seed, "initial", tensor.name)
+    draw = stream(seed, *names, "initial", tensor.name)
     if tensor.kind == LORA_A:
         bound = 1 / np.sqrt(tensor.shape[1])
         return draw.uniform(-bound, bound, tensor.size).astype(np.float32)
@@ -290,8 +300,10 @@ def layout_of_specs(specs: Iterable[TensorSpec], trains: str, heads: int = 1) ->
     fixed = {"ffa": (LORA_A,), "square": (LORA_A, LORA_B), "heads": (LORA_A, LORA_B)}
     frozen = [spec for spec in every if spec.kind in fixed.get(trains, ())]
     trained = [spec for spec in every if spec not in frozen]
+    if trains == MERGED:
+        trained += _adapted_weights(every)
     if trains not in SQUARE_LAYOUTS:
-        return Layout(tuple(trained), tuple(frozen))
+        return Layout(sort_by_name(trained), tuple(frozen))
     blocks = heads if trains == "heads" else 1
     squares = [_square(spec, blocks) for spec in frozen if spec.kind == LORA_A]
     factors = [
@@ -303,6 +315,16 @@ def layout_of_specs(specs: Iterable[TensorSpec], trains: str, heads: int = 1) ->
         tuple(bases),
         tuple(factors) if trains == "heads" else (),
     )
+
+
+def _adapted_weights(specs: Sequence[TensorSpec]) -> Iterator[TensorSpec]:
+    """Yield the weight (out, in) of each adapter; (out, all other sides) of a convolution."""
+    outputs = {_module(spec): spec.shape[0] for spec in specs if spec.kind == LORA_B}
+    for spec in specs:
+        if spec.kind == LORA_A:
+            module = _module(spec)
+            shape = outputs[module], spec.shape[1]
+            yield TensorSpec(f"{module}.weight", shape, ADAPTED_WEIGHT)
 
 
 def _square(a: TensorSpec, heads: int) -> TensorSpec:

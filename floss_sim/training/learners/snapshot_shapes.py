@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.errors import RecordError
+from floss_sim.methods.backbone_exchange import HELD_VERSION, STEP
 from floss_sim.protocol import Snapshot
 from floss_sim.runs.config import RunConfig
 
@@ -43,7 +44,8 @@ def check_shapes(snapshot: Snapshot, config: RunConfig) -> None:
             _check_array(name, tensor, (entries,), np.float32)
     for client, state in snapshot.clients.items():
         for name, tensor in state.items():
-            _check_array(f"client/{client}/{name}", tensor, (entries,), np.float32)
+            length = 1 if name == HELD_VERSION else entries
+            _check_array(f"client/{client}/{name}", tensor, (length,), np.float32)
 
 
 def unknown_arrays(snapshot: Snapshot, config: RunConfig) -> list[str]:
@@ -63,7 +65,11 @@ def _expected_arrays(snapshot: Snapshot, config: RunConfig) -> Iterator[tuple[st
         yield "lost_at", ((entries,), np.int32)
     if method.change_ledger:
         yield "changed_at", ((entries,), np.int32)
-    if method.mask_ledger or method.change_ledger:
+    if method.backbone_change:
+        for name in sorted(snapshot.tensors):
+            if name.startswith(STEP):
+                yield name, ((snapshot.tensors[name].size,), np.uint8)
+    if method.has_ledger:
         kept = len(snapshot.tensors.get("held_keys", ()))
         packed = -(-entries // 8) if kept else 0
         yield "held", ((config.fleet.clients,), np.int32)

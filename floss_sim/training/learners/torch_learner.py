@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from floss_sim.errors import NonFiniteUpdateError
 from floss_sim.methods import (
+    BackboneExchange,
     ChangeHistory,
     ClientVectors,
     Contribution,
@@ -27,6 +28,8 @@ from floss_sim.methods import (
     MaskLedger,
     PrivateEntries,
 )
+from floss_sim.methods.backbone_exchange import HELD_VERSION
+from floss_sim.methods.factor_messages import Bundle
 from floss_sim.protocol import (
     Arrival,
     ClientState,
@@ -92,9 +95,16 @@ class TorchLearner(ABC):
         self._ledger = MaskLedger(config.fleet.clients)
         initial_N = self.layout.initial_vector(config.seed)
         self._private = PrivateEntries(self.layout, self.method.private, initial_N)
-        self._held = ClientVectors("held", self.method.change_ledger)
+        self._held = ClientVectors("held", self.method.downloads_changes)
         self._changes = ChangeHistory(self.layout.entries)
-        self._has_ledger = self.method.mask_ledger or self.method.change_ledger
+        self._backbone: BackboneExchange | None = None
+        if self.method.backbone_change:
+            self._backbone = BackboneExchange(
+                self.method.backbone_change, self.layout, config.adapters.scale,
+                self.method.down_values, config.seed,
+            )  # fmt: skip
+        self._held_version = ClientVectors(HELD_VERSION, self._backbone is not None)
+        self._has_ledger = self.method.has_ledger
         self._version = 0
         self._masks: dict[int, Mask] = {}  # download masks of the newest version, by tier
         self._values: dict[int, Vector] = {}  # decoded downloads of the newest version, by tier
@@ -121,7 +131,7 @@ class TorchLearner(ABC):
             blob = self._encode_download(mask_N, tier, known_N)
         else:
             blob = self._download(tier, held, known_N, self._held_mask(tier, held))
-        entries = sent_entries(blob)
+        entries = Bundle.unpack(blob).entries(self.layout) if self._backbone else sent_entries(blob)
         self.steps.begin({sequence: self._planned_steps(client)})
         return Dispatch(sequence, client, self._version, len(blob), entries, blob, held)
 
@@ -144,12 +154,16 @@ class TorchLearner(ABC):
         self, tier: int, held: int, known_N: Mask | None, held_N: Mask | None = None
     ) -> bytes:
         """Return the newest version's download, encoded once for all clients with the same mask."""
-        whole = known_N is None and held_N is None and not self.method.change_ledger
+        whole = known_N is None and held_N is None and not self.method.downloads_changes
         key = tier, None if whole else held
         if key not in self._blobs:
             ledger = self.method.change_ledger
             mask_N = self._changes.since(held) if ledger else self._download_mask(tier)
-            self._blobs[key] = self._encode_download(mask_N, tier, known_N, held_N)
+            blob = self._encode_download(mask_N, tier, known_N, held_N)
+            if self._backbone:
+                vector_N = self._server.vector()
+                blob = self._backbone.download(blob, vector_N, held, self._version)
+            self._blobs[key] = blob
         return self._blobs[key]
 
     def _encode_download(
@@ -180,7 +194,7 @@ class TorchLearner(ABC):
         client, sequence, tier = dispatch.client, dispatch.sequence, self._tier(dispatch.client)
         self._hear(client, client_state)
         offsets_N, trained_N = self._download_content(dispatch)
-        start_N = self._private.start(client, offsets_N)
+        start_N = self._start(dispatch, offsets_N)
         update_N = self._update(dispatch)
         if not np.isfinite(update_N).all():
             raise NonFiniteUpdateError(
@@ -193,7 +207,8 @@ class TorchLearner(ABC):
         )  # fmt: skip
         examples = self.config.local_passes * len(self.config.clients[client])
         own = self._private.train(sequence, start_N - update_N)
-        kept = {**own, **self._held.keep(sequence, offsets_N)}
+        kept = {**own, **self._held.keep(sequence, start_N if self._backbone else offsets_N)}
+        kept |= self._held_version.keep(sequence, np.array([dispatch.version], dtype=np.float32))
         return Upload(
             sequence, client, len(reply.blob), reply.entries, examples,
             reply.blob, {**reply.state, **kept}, {**reply.lost_state, **kept},
@@ -203,6 +218,7 @@ class TorchLearner(ABC):
         """Take over the vectors of a client's state."""
         self._private.hear(client, state)
         self._held.hear(client, state)
+        self._held_version.hear(client, state)
 
     def _download_content(self, dispatch: Dispatch) -> tuple[Vector, Mask | None]:
         """Return a client's decoded offsets, and the mask of entries that train (None: all).
@@ -229,8 +245,24 @@ class TorchLearner(ABC):
             self._history, tier, dispatch.version, dispatch.held, dispatch.sequence
         )
         held_N = self._held_mask(tier, dispatch.held)
-        return self._exchange.decode_download(
-            dispatch.blob, tier, dispatch.version, known_N, held_N, own_N
+        blob = Bundle.unpack(dispatch.blob).main if self._backbone else dispatch.blob
+        return self._exchange.decode_download(blob, tier, dispatch.version, known_N, held_N, own_N)
+
+    def _start(self, dispatch: Dispatch, offsets_N: Vector) -> Vector:
+        """Return the offsets from which a client trains.
+
+        Args:
+            dispatch: The dispatch.
+            offsets_N: Offsets that the client decoded.
+        """
+        client = dispatch.client
+        start_N = self._private.start(client, offsets_N)
+        if self._backbone is None:
+            return start_N
+        own_N, version = self._held.vector(client), self._held_version.vector(client)
+        own = None if own_N is None or version is None else (int(version[0]), own_N)
+        return self._backbone.start(
+            dispatch.blob, start_N, own, dispatch.version, dispatch.sequence
         )
 
     @abstractmethod
@@ -248,7 +280,7 @@ class TorchLearner(ABC):
         without the client's own. Neither needs the result of the other, and their updates add up.
         """
         offsets_N, trained_N = self._download_content(dispatch)
-        own_N = self._private.start(dispatch.client, offsets_N)
+        own_N = self._start(dispatch, offsets_N)
         if self.method.local_passes == 1:
             return [self._work(dispatch, own_N, trained_N)]
         is_private_N = self._private.is_private_N
@@ -295,6 +327,7 @@ class TorchLearner(ABC):
         self.steps.forget(dispatch.sequence)
         self._private.finish(dispatch.client, dispatch.sequence)
         self._held.finish(dispatch.client, dispatch.sequence)
+        self._held_version.finish(dispatch.client, dispatch.sequence)
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         """Take one server step with the weighted mean of the decoded uploads, then prune.
@@ -309,6 +342,8 @@ class TorchLearner(ABC):
         parts = self._contributions(arrivals)
         self._server.step(*self._gradient(arrivals, parts))
         self._version += 1
+        if self._backbone:
+            self._server.add(self._backbone.step(parts, self._version))
         self._check_finite()
         self._refactor(parts)
         if before_N is not None:
@@ -326,17 +361,24 @@ class TorchLearner(ABC):
             )
 
     def _contributions(self, arrivals: Sequence[Arrival]) -> list[Contribution]:
-        """Return the clients' parts in a product step; none if the method has no such step."""
-        if self.method.product_step is None:
+        """Return the clients' parts in a step on products; none if the method has no such step."""
+        if self.method.product_step is None and self._backbone is None:
             return []
         return [
             Contribution(
                 arrival.weight,
-                self._download_content(arrival.dispatch)[0],
+                self._adapters_at_start(arrival.dispatch),
                 self.decoded_upload(arrival.dispatch, arrival.upload.blob),
             )
             for arrival in arrivals
         ]
+
+    def _adapters_at_start(self, dispatch: Dispatch) -> Vector:
+        """Return the offsets from which a client trained; of adapted weights nothing is told."""
+        offsets_N = self._download_content(dispatch)[0]
+        if self._backbone is None:
+            return offsets_N
+        return self._backbone.adapters_at_start(dispatch.sequence, offsets_N)
 
     def _refactor(self, parts: Sequence[Contribution]) -> None:
         """Put the new factors of a product step in the place of the server's, if it has any."""
@@ -399,6 +441,8 @@ class TorchLearner(ABC):
         for arrival in arrivals:
             trained_N = self._trained_mask(arrival.dispatch)
             moving_N |= True if trained_N is None else trained_N
+        if self._backbone:
+            moving_N &= self._backbone.moving_mask()
         return None if moving_N.all() else moving_N
 
     def decoded_upload(self, dispatch: Dispatch, blob: bytes) -> Vector:
@@ -527,7 +571,7 @@ class TorchLearner(ABC):
         the server lacks, are the mean of the clients' (the model that one more upload by each of
         them would give), or initial values, as the method says.
         """
-        if self._private.active or self.method.change_ledger:
+        if self._private.active or self.method.downloads_changes:
             vector_N = self._server.vector()
             if self._private.active:
                 vector_N = self._private.with_global(self._next_values(0))
@@ -546,6 +590,8 @@ class TorchLearner(ABC):
             state |= self._ledger.state()
         if self.method.change_ledger:
             state["changed_at"] = self._changes.changed_at_N.copy()
+        if self._backbone:
+            state |= self._backbone.state()
         return Snapshot(self._version, state)
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -558,6 +604,9 @@ class TorchLearner(ABC):
         self._server.restore(snapshot.tensors)
         self._private.restore(snapshot.clients)
         self._held.restore(snapshot.clients)
+        self._held_version.restore(snapshot.clients)
+        if self._backbone:
+            self._backbone.restore(snapshot.tensors)
         if self.method.persistent:
             self._history.lost_at_N = snapshot.tensors["lost_at"].copy()
         if self._has_ledger:

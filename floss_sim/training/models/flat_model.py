@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from floss_sim.runs.config import RunConfig
+from floss_sim.training.models.adapted_weights import bind_frozen
 from floss_sim.training.models.dropout import DropoutStreams, use_stream_dropout
 from floss_sim.training.models.frozen_prefix import FrozenPrefix, frozen_layers
 from floss_sim.training.models.inputs import Reader, Tensors, reader
@@ -14,6 +15,7 @@ from floss_sim.training.models.parameter_names import TransformersModel, tensor_
 from floss_sim.training.models.peft_adapters import with_adapters
 from floss_sim.training.models.square_adapters import add_squares, fold_factors, with_factors
 from floss_sim.vectors.layout import (
+    ADAPTED_WEIGHT,
     HEAD_SCALE,
     PRETRAINED_KINDS,
     SQUARE_SCALE,
@@ -91,6 +93,9 @@ class FlatModel:
         )
 
     def _bind(self, tensor: TensorSpec, parameter: nn.Parameter, where: slice) -> None:
+        if tensor.kind == ADAPTED_WEIGHT:
+            bind_frozen(self.model, tensor, parameter, self.flat.data[where])
+            return
         view = self.flat.data[where].view(parameter.shape)
         if tensor.kind in PRETRAINED_KINDS:
             view.copy_(parameter.data)

@@ -14,7 +14,14 @@ from floss_sim.errors import LayoutError
 from floss_sim.families.canonical_names import canonical_module
 from floss_sim.families.peft_names import tensor_of_name
 from floss_sim.vectors.adapter_layout import canonical_tensor
-from floss_sim.vectors.layout import MAGNITUDE, MATRIX_KINDS, WEIGHT, Layout, TensorSpec
+from floss_sim.vectors.layout import (
+    ADAPTED_WEIGHT,
+    MAGNITUDE,
+    MATRIX_KINDS,
+    WEIGHT,
+    Layout,
+    TensorSpec,
+)
 
 TransformersModel: TypeAlias = PreTrainedModel | PeftModel  # a backbone, or PEFT's model around it
 
@@ -68,7 +75,12 @@ def _is_flat(tensor: TensorSpec, found: tuple[int, ...]) -> bool:
     """Return whether a tensor is that of PEFT with its last sides in one, or its only long side."""
     if tensor.kind == MAGNITUDE:
         return prod(found) == tensor.size
-    return tensor.kind in MATRIX_KINDS and (found[0], prod(found[1:])) == tensor.shape
+    if tensor.kind == ADAPTED_WEIGHT and found == tensor.shape[::-1]:
+        return True  # GPT-2's Conv1D and embeddings store (in, out)
+    return (
+        tensor.kind in (*MATRIX_KINDS, ADAPTED_WEIGHT)
+        and (found[0], prod(found[1:])) == tensor.shape
+    )
 
 
 def module_paths(model: TransformersModel) -> dict[str, str]:

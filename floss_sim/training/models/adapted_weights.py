@@ -1,0 +1,47 @@
+"""Weights of adapted modules that the server changes: bound to a vector, merged, never trained.
+
+The product B A of an adapter is a matrix (out, in). ``nn.Linear`` stores its weight so, a
+convolution with the last sides apart, GPT-2's ``Conv1D`` and embeddings as (in, out).
+"""
+
+from __future__ import annotations
+
+from peft import PeftModel
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from floss_sim.training.models.parameter_names import TransformersModel
+from floss_sim.vectors.layout import TensorSpec
+
+
+def bind_frozen(
+    model: TransformersModel, tensor: TensorSpec, parameter: nn.Parameter, values: Tensor
+) -> None:
+    """Make a weight a view into a vector that has its values; it gets no gradient.
+
+    Args:
+        model: PEFT's model.
+        tensor: The weight as the layout lists it, (out, in).
+        parameter: The weight in the model.
+        values: Part of the flat vector, (out * in,).
+    """
+    turned = any(
+        isinstance(module, Conv1D | nn.Embedding) and module.weight is parameter
+        for module in model.modules()
+    )
+    view = values.view(tensor.shape)
+    view = view.t() if turned else view.view(parameter.shape)
+    view.copy_(parameter.data)
+    parameter.data = view
+
+
+def merged_model(model: PeftModel) -> PreTrainedModel:
+    """Return the backbone with the adapters merged into its weights and the head in its place."""
+    for layer in model.modules():
+        if isinstance(layer, LoraLayer):  # a weight that is a view cannot be saved
+            weight = layer.get_base_layer().weight
+            weight.data = weight.data.clone().contiguous()
+    whole: PreTrainedModel = model.merge_and_unload()
+    return whole
