@@ -171,9 +171,10 @@ class BackboneExchange:
                 "lower the learning rates"
             )
         draw = self._draw(version, "factors")
-        self._steps[version] = encode_factors(self._layout, factors, self._values, draw)
+        blob = encode_factors(self._layout, factors, self._values, draw)
+        self._steps[version] = blob
         self._forget()
-        return product_changes(self._layout, self._steps[version], self._scale)
+        return product_changes(self._layout, blob, self._scale)
 
     def _trained(self, part: Contribution, a: TensorSpec, b: TensorSpec) -> TrainedAdapter:
         weight, start_N, update_N = part

@@ -170,6 +170,14 @@ METHOD_OPTIONS: Mapping[str, MethodOption] = {
             "flag",
             "feddpa: train both adapters together, in one pass; default in turns.",
         ),
+        MethodOption(
+            "merge_rate", "number", "flora: factor of the merged mean product; default 1."
+        ),
+        MethodOption(
+            "residual_rank",
+            "integer",
+            "fedex-lora: singular values of a residual that are sent; default all.",
+        ),
         MethodOption("dense_head", "flag", "Always send the whole task head."),
         MethodOption("down_values", "value code", f"Value code of downloads: {_VALUES}."),
         MethodOption("up_values", "value code", "Value code of uploads, with the same choice."),

@@ -78,7 +78,7 @@ def run_card(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return names
 
 
-@pytest.mark.parametrize("trains", ["lora", "full"])
+@pytest.mark.parametrize("trains", ["lora", "full", "merged"])
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
 def test_texts_get_the_same_logits_from_the_lines_of_the_card(
     family: str, trains: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -96,7 +96,10 @@ def test_texts_get_the_same_logits_from_the_lines_of_the_card(
     ids = tokenise([SENTENCES], open_tokenizer(run.folder, 5)).ids
     with torch.no_grad():
         expected, _ = ours.outputs(torch.from_numpy(ids), torch.zeros(3))
-        assert torch.equal(loaded(**inputs).logits, expected)
+        found = loaded(**inputs).logits
+    # Adapters that are merged into weights are multiplied in another order.
+    near = 1e-5 if trains == "merged" else 0
+    assert torch.allclose(found, expected, rtol=near, atol=near)
 
 
 @pytest.mark.parametrize(
