@@ -25,7 +25,7 @@ from floss_sim.training.learners.sequential_learner import SequentialLearner
 from floss_sim.training.models.flat_model import build_flat_model
 from floss_sim.vectors.top_k import Vector
 
-RANK, WIDTH, SCALE = 2, 64, 16 / 2
+RANK, WIDTH, SCALE = 4, 64, 16 / 4
 RATE = 0.3  # of clients: the residual of means grows with its square
 Tensors = dict[str, torch.Tensor]
 MODULES = {  # by canonical name, in the order of the flat vector
@@ -97,8 +97,8 @@ class SlowMerges:
         return given
 
     def round(self, number: int) -> None:
-        cohort = draw_cohort(0, number, 50, 3).clients
-        returned = [self.client(c, 3 * (number - 1) + i) for i, c in enumerate(cohort)]
+        cohort = draw_cohort(0, number, 50, 2).clients
+        returned = [self.client(c, 2 * (number - 1) + i) for i, c in enumerate(cohort)]
         means = {n: torch.stack([one[n] for one in returned]).mean(dim=0) for n in self.state}
         for m in MODULES:
             a, b = f"{m}.lora_A", f"{m}.lora_B"
@@ -134,7 +134,7 @@ def test_the_product_agrees_with_the_papers_over_ten_rounds(paper: NetworkProfil
     method: Method = method_from_name(name)
     config = RunConfig.of(load_task("digits"), method, rank=RANK).with_(
         client={"learning_rate": RATE},
-        server={"optimizer": "fedavg", "learning_rate": 1.0, "cohort": 3},
+        server={"optimizer": "fedavg", "learning_rate": 1.0, "cohort": 2},
     )
     learner = Witness(config, build_flat_model(config, torch.device("cpu")))
     learner.seen = []

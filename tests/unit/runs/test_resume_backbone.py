@@ -15,6 +15,7 @@ from floss_sim.methods import method_from_name
 from floss_sim.protocol import Metrics
 from floss_sim.records import RunRecord
 from floss_sim.records.checkpoint import pack
+from floss_sim.runs.conditions import conditions
 from floss_sim.simulator import buffered, wait_all
 from floss_sim.training.learners.sequential_learner import SequentialLearner
 from floss_sim.training.models.flat_model import FlatModel, build_flat_model
@@ -52,14 +53,16 @@ def test_an_interrupted_run_goes_on_bit_for_bit_and_sizes_are_as_predicted(
     name: str, model: FlatModel, tmp_path: Path
 ):
     config, found = config_of(name), []
+    shape = conditions(NETWORK, CASES[name])
     for place, kinds in (("whole", [Unmeasured]), ("parts", [Stops, Unmeasured])):
         for kind in kinds:
             learner = kind(config, model)
-            folder = RunFolder.open(tmp_path / place, config.description(learner.identity))
+            shaped = config.description(learner.identity, shape)
+            folder = RunFolder.open(tmp_path / place, shaped)
             try:
                 record = run(
                     config, NETWORK, learner,
-                    rounds=ROUNDS, policy=CASES[name], folder=folder, eval_every=STOPS,
+                    rounds=ROUNDS, policy=CASES[name], folder=folder, commit_every_s=0,
                 )  # fmt: skip
             except KeyboardInterrupt:
                 assert {"step/1", "step/2"} <= folder.snapshot().tensors.keys()
