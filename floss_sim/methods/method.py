@@ -205,8 +205,11 @@ class Method:
     def _mean_is_enough(self) -> bool:
         """Whether the server step needs the mean update alone, if no update is stale.
 
-        FedSVD's server turns an update whose client started from another A than the server's.
+        FedSVD's server turns an update whose client started from another A than the server's. A
+        change of the backbone is made of the clients' own products.
         """
+        if self.backbone_change is not None:
+            return False
         if not isinstance(self.product_step, RebasingStep):
             return self.product_step is None
         whole = all(tier.download.density == 1 for tier in self.tiers)

@@ -28,6 +28,8 @@ OPTIONS: dict[str, dict[str, str]] = {
     "flexlora": {"tiers": "1:2,1:1", "product_rate": "0.5", "error_feedback": "no"},
     "lora-fair": {"up_density": "1/2", "penalty": "0.1"},
     "fedsvd": {"rebase_every": "2", "change_ledger": "yes", "error_feedback": "no"},
+    "flora": {"merge_rate": "0.5", "error_feedback": "no"},
+    "fedex-lora": {"residual_rank": "1"},
     "fed-sb": {"up_density": "1/2"},
     "ravan": {"heads": "2", "up_density": "1/2"},
     "fedkseed": {"candidate_seeds": "16", "local_steps": "2", "epsilon": "1e-3"},
