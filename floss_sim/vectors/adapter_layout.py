@@ -22,6 +22,7 @@ from floss_sim.vectors.layout import (
     LAYOUTS,
     LORA_A,
     LORA_B,
+    MERGED,
     SEEDS,
     WEIGHT,
     Layout,
@@ -155,7 +156,7 @@ def trained_of_layout(
     Raises:
         LayoutError: The rank of an adapter is no multiple of the heads.
     """
-    if trains == "lora":
+    if trains in ("lora", MERGED):
         return tuple(tensors)
     kept = tuple(tensor for tensor in tensors if tensor.part != LORA_A)
     if trains == "ffa":

@@ -133,6 +133,19 @@ def test_square_layouts_send_the_blocks_of_r(method: str, entries: int):
     assert made.traffic.work.operations.of_example == low.traffic.work.operations.of_example
 
 
+@pytest.mark.parametrize("method", ["flora", "fedex-lora"])
+def test_changes_of_the_backbone_travel_down_and_do_not_train(method: str):
+    """A client of the first round misses nothing; later ones get factors or the weights."""
+    made, lora = estimated(method=method), estimated(method="dense")
+    assert made.trained.entries == lora.trained.entries
+    assert made.traffic.work == lora.traffic.work
+    down = made.traffic.down
+    weights = 4 * 30 * 576 * (576 + 192)
+    assert down[0].max() <= 4 * lora.trained.entries
+    assert lora.traffic.down.max() < down[-1].max() < 1.2 * weights
+    assert made.traffic.up.max() <= 1.01 * lora.traffic.up.max()
+
+
 def test_numpy_messages_are_dense_both_ways():
     made = estimated(up_density="1/64").with_numpy_messages()
 
