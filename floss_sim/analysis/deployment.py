@@ -118,7 +118,7 @@ class Deployment:
             ConfigError: No noise reaches it, or the method has no differential privacy.
         """
         if (planned := self.privacy) is None:
-            raise ConfigError("an epsilon needs a clip")
+            raise ConfigError("--dp-epsilon needs --dp-clip")
         settings = with_epsilon(planned, epsilon).settings
         return replace(self, method=replace(self.method, privacy=settings))
 

@@ -1,4 +1,4 @@
-"""Privacy of a run: the epsilon that its rounds have spent, before training or by its record.
+"""Privacy of a run: epsilon of its rounds, planned before training or computed from its record.
 
 Before training, cohorts are those that the run will draw, and all their clients report. By the
 record, a round counts with the updates that arrived: with trust ``sum`` the noise of missing
@@ -31,7 +31,7 @@ from floss_sim.simulator.participation import AGGREGATED
 
 @dataclass(frozen=True)
 class RunPrivacy:
-    """What a number of rounds tells about one client's data.
+    """Privacy of one client's data after a number of rounds.
 
     Attributes:
         settings: Clipping and noise.
@@ -200,7 +200,7 @@ def recorded_privacy(record: RunRecord, rounds: int | None = None) -> RunPrivacy
 
 
 def told_privacy(record: RunRecord, rounds: int, evaluated: Sequence[int]) -> dict[str, Any] | None:
-    """Return what a run's noise reaches, as plain values with a sentence; None without privacy.
+    """Return a run's epsilon, as plain values with a sentence; None without privacy.
 
     Args:
         record: The record.

@@ -1,4 +1,4 @@
-"""The options of the methods as options of a command, from their one table."""
+"""Options of a command for the options of the methods, from ``METHOD_OPTIONS``."""
 
 from __future__ import annotations
 

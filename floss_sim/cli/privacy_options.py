@@ -17,24 +17,24 @@ from floss_sim.simulator import RoundPolicy
 
 DpClipOption = Annotated[
     float | None,
-    typer.Option(help="Differential privacy: largest L2 norm of an update, with its head."),
+    typer.Option(help="Differential privacy: clip updates, with their heads, to this L2 norm."),
 ]
 DpNoiseOption = Annotated[
     float | None,
-    typer.Option(help="Its noise multiplier: the noise of a round's sum, over the clip."),
+    typer.Option(help="Noise multiplier: standard deviation of the noise, in clips."),
 ]
 DpEpsilonOption = Annotated[
     float | None,
-    typer.Option(help="Instead: the least noise for this epsilon after all rounds."),
+    typer.Option(help="In place of --dp-noise: the epsilon to reach after all rounds."),
 ]
 DpDeltaOption = Annotated[
-    float | None, typer.Option(help=f"Delta of its epsilon; default {DEFAULT_DELTA:g}.")
+    float | None, typer.Option(help=f"Delta of epsilon; default {DEFAULT_DELTA:g}.")
 ]
 DpTrustOption = Annotated[
     str | None,
     typer.Option(
-        help="Who adds its noise: the clients, to a sum that is all the server sees (sum, "
-        "default); the server (server); each client, to its own upload (local)."
+        help="Who adds the noise: sum (default): the clients, to a sum that is all the server "
+        "sees; server: the server, which is trusted; local: each client, to its own upload."
     ),
 ]
 

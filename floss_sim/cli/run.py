@@ -124,8 +124,8 @@ def run(
         bool,
         typer.Option(
             "--own-accuracy",
-            help="Also measure what each client holds on data like its own (always with "
-            "fedsa-lora, feddpa).",
+            help="Also measure each client's model on data like its own (always with fedsa-lora, "
+            "feddpa).",
         ),
     ] = False,
     device: DeviceOption = "auto",

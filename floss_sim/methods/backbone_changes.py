@@ -1,7 +1,7 @@
 """Server steps that change the frozen weights: products of the clients' adapters, as two factors.
 
-The mean of the clients' products B A is not the product of their means. These steps put what the
-means lack into the frozen weight of each adapted module, so that clients receive it, too.
+The mean of the clients' products B A is not the product of the mean B and the mean A. These steps
+change the frozen weight of each adapted module, so that clients receive the mean product.
 
 FLoRA (Wang et al., NeurIPS 2024) stacks: [w_1 B_1, w_2 B_2, ...] times A_1, A_2, ... one below the
 other is the weighted mean of the products. It is merged into the weight, and clients start again

@@ -5,8 +5,8 @@ rounds, or the adapted weights as they are now, whichever takes fewer bytes. Ver
 pretrained weights, is known to all. A client whose upload was lost may hold a newer version than
 the server knows; it passes over the factors that it has already applied.
 
-The server itself applies what it decodes from its own message. All ends therefore hold the same
-weights, also with lossy value codes, but for clients that have received the weights themselves.
+The server itself applies what it decodes from its own factor messages. With lossy value codes, too,
+all ends therefore hold the same weights; only a client that received the weights has them rounded.
 
 Shapes: vectors float32 over a layout of N entries, adapted weights among them.
 """

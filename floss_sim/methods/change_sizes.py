@@ -1,8 +1,8 @@
 """Predicted bytes of a backbone's change in a download, after some missed rounds.
 
-Both forms are predicted from the shapes alone, and the smaller one is what is sent: the factors of
-each missed round, or the adapted weights. Their values are counted as normal ones. What is not
-known is who replies; sizes are those of a whole cohort in each round.
+Both forms, the factors of each missed round and the adapted weights, are predicted from the shapes
+alone; the smaller one is sent. Values are taken as normally distributed. Who will reply is not
+known: every round is counted with the factors of a whole cohort.
 """
 
 from __future__ import annotations

@@ -114,8 +114,8 @@ class DifferentialPrivacy:
         """Raise ConfigError if a fleet of some clients is too large for the delta."""
         if self.delta >= 1 / clients:
             raise ConfigError(
-                f"delta {self.delta:g} allows to publish one of {clients} clients; valid: "
-                f"below {1 / clients:g}"
+                f"delta {self.delta:g} would allow the data of one of {clients} clients to be "
+                f"published; valid: below {1 / clients:g}"
             )
 
     def settings(self) -> dict[str, Any]:

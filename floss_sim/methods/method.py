@@ -185,7 +185,7 @@ class Method:
         if self.error_feedback and isinstance(self.product_step, RefactoringStep):
             raise ConfigError(
                 f"the server of method {self.name!r} changes the basis of B: error feedback would "
-                "add entries of an earlier basis"
+                "add entries of an earlier basis; valid: no error feedback"
             )
         self._check_backbone_change()
         if self.divisor not in DIVISORS:
@@ -235,13 +235,13 @@ class Method:
             raise ConfigError(f"a change of the backbone needs layout {MERGED!r}")
         if self.mask_ledger or self.change_ledger:
             raise ConfigError(
-                f"method {self.name!r} has a ledger of the backbone's changes; "
+                f"method {self.name!r} already has a ledger of the backbone's changes; "
                 "valid: no other ledger"
             )
         if self.error_feedback and change.restarts:
             raise ConfigError(
-                f"method {self.name!r} starts from new adapters, whose updates cannot be made up "
-                "for later; valid: no error feedback"
+                f"method {self.name!r} starts from new adapters, which have no use for what older "
+                "ones did not send; valid: no error feedback"
             )
 
     @property

@@ -122,7 +122,7 @@ METHOD_OPTIONS: Mapping[str, MethodOption] = {
         MethodOption(
             "epsilon",
             "number",
-            "fedkseed: distance at which a step measures the loss, in directions; default 5e-4.",
+            "fedkseed: distance at which a step measures the loss along a direction; default 5e-4.",
         ),
         MethodOption("heads", "integer", "ravan: heads that share the rank; default 4."),
         MethodOption(
@@ -148,17 +148,17 @@ METHOD_OPTIONS: Mapping[str, MethodOption] = {
         MethodOption(
             "product_rate",
             "number",
-            "flexlora: part of the mean in the server's new product; default 1.",
+            "flexlora: weight of the mean product in the server's new product; default 1.",
         ),
         MethodOption(
             "penalty",
             "number",
-            "lora-fair: penalty of the squared correction of B; default 0.01.",
+            "lora-fair: penalty (lambda) of the correction of B; default 0.01.",
         ),
         MethodOption(
             "rebase_every",
             "integer",
-            "fedsvd: rounds between renewals of A; default 1; 0: never.",
+            "fedsvd: rounds from one renewal of A to the next; default 1; 0: never.",
         ),
         MethodOption(
             "private_rank",
@@ -176,7 +176,7 @@ METHOD_OPTIONS: Mapping[str, MethodOption] = {
         MethodOption(
             "residual_rank",
             "integer",
-            "fedex-lora: singular values of a residual that are sent; default all.",
+            "fedex-lora: number of singular values of a residual that are sent; default all.",
         ),
         MethodOption("dense_head", "flag", "Always send the whole task head."),
         MethodOption("down_values", "value code", f"Value code of downloads: {_VALUES}."),
@@ -196,7 +196,8 @@ METHOD_OPTIONS: Mapping[str, MethodOption] = {
             "change_ledger",
             "flag",
             "Download only what has changed since the client's last reply (rolora, lora-a2, "
-            "fedsrd, freezing, fedsvd): smaller downloads, state on both ends.",
+            "fedsrd, freezing; fedsvd if --rebase-every is not 1): smaller downloads, state on "
+            "both ends.",
         ),
     )
 }

@@ -1,10 +1,10 @@
 """Search axes of the methods: what a search of configurations varies in each of them.
 
 An axis is the rank, a density, or a number that only some methods have, such as Ravan's heads. The
-axes of a method follow from the options of its function in the catalog. What these do not tell is
-one line in ``SEARCH_AXES``: values to search unless others are asked for, and ranks where the rank
-means something else than LoRA's. A method that a search cannot take has a reason instead
-(:func:`reason_not_searched`). So a new method of the catalog can be searched as it is.
+axes of a method follow from the options of its function in the catalog, so that a new method can be
+searched as it is. A line of ``SEARCH_AXES`` adds default values of numbers, and ranks where a rank
+means something else than LoRA's. For a method that a search cannot take,
+:func:`reason_not_searched` has the reason.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Number = int | float
 
 @dataclass(frozen=True)
 class SearchAxes:
-    """What a search varies in a method.
+    """Axes of a method.
 
     Attributes:
         ranks: Ranks to search unless others are asked for; empty: the search's own.
@@ -59,7 +59,7 @@ class SearchAxes:
         return down == up < 1 and (rank * down >= 1 or not self.of_ranks)
 
 
-# What the options of a method do not tell; searches name methods in this order, then the others.
+# Beyond the options of a method; searches name methods in this order, then the others.
 SEARCH_AXES: Mapping[str, SearchAxes] = {
     "floss": SearchAxes(),
     "ffa": SearchAxes(),
@@ -74,7 +74,7 @@ SEARCH_AXES: Mapping[str, SearchAxes] = {
     "fed-sb": SearchAxes(ranks=SQUARE_RANKS),
     "ravan": SearchAxes(ranks=SQUARE_RANKS, own={"heads": (2, 4)}),
 }
-_REASONS = {  # of methods whose parts do not tell why
+_REASONS = {  # by method, where its parts do not show the reason
     "dense": "it is floss at densities of 1, which a search of floss has",
     "adapter-lth": "its mask shrinks by the round, so that it has no density to choose",
 }
@@ -92,13 +92,13 @@ def reason_not_searched(name: str) -> str | None:
     if len(method.tiers) > 1:
         return "its tiers of clients are given by hand (--tiers of floss-sim run)"
     if method.private:
-        return "its measure is each client's own model, and plans compare one model for all clients"
+        return "its clients have models of their own, and plans compare one model for all clients"
     return None
 
 
 @lru_cache(maxsize=64)
 def search_axes(name: str) -> SearchAxes:
-    """Return what a search varies in a method.
+    """Return the axes of a method.
 
     Raises:
         ConfigError: There is no such method, or a search cannot take it.

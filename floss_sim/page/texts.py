@@ -48,7 +48,7 @@ METHOD_COLUMNS = ("", "tried", "best one", "right answers", "to the best", "byte
 TRIED = "{begun} of {affordable}"
 POINTS = "{mean} points ({low} to {high})"
 AS_GOOD = "{points}, a tie"
-ENDED_RUN = "{what}, ended before its end"
+ENDED_RUN = "{what}, stopped early"
 TABLE_NOTE = (
     "Rank: the size of the adapter that is trained; the model below it stays as it is. Down and "
     "up: how much of the adapter each device receives and sends in a round. Right "

@@ -33,7 +33,8 @@ def check_conditions(config: RunConfig, profile: NetworkProfile, policy: RoundPo
     if privacy and privacy.trust in exposed and policy.late == "kept":
         raise ConfigError(
             f"policy {policy.name}: stale updates are weighted or turned one by one, which the "
-            "noise of their plain sum does not cover; valid with it: --dp-trust local"
+            "noise of their plain sum does not cover; valid with it: --dp-trust "
+            f"{'local' if turned else 'server or local'}"
         )
     links = profile.links(config.fleet.clients)
     if math.isinf(policy.deadline_s):

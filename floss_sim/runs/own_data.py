@@ -1,9 +1,8 @@
 """Data like a client's own: weights of a split's examples by the labels that the client has.
 
-A client's own model serves its own data, of which a split for measuring knows nothing. If the
-partition is by labels, the examples are weighted so that each label counts as much as among the
-client's training examples. Any other partition leaves nothing to weight by, and the whole split
-counts alike.
+A client's own model serves the client's data, but the validation and test splits belong to nobody.
+If the partition is by labels, a split's examples are weighted so that each label counts as much as
+among the client's training examples. Under any other partition all examples count alike.
 
 Shapes: C clients, E examples of a split, K labels.
 """
@@ -16,11 +15,11 @@ from numpy.typing import NDArray
 from floss_sim.runs.config import RunConfig
 
 BY_LABELS = "dirichlet"  # the partition's law that deals by labels
-OWN_LABEL = "mean over clients of each one's own model"
+OWN_LABEL = "accuracy of each client's own model, mean over clients"
 
 
 def own_data_text(law: str) -> str:
-    """Return what an own accuracy is, in words, given the partition's law."""
+    """Return the definition of an own accuracy, given the partition's law."""
     if law == BY_LABELS:
         return f"{OWN_LABEL}, on examples weighted by the client's label shares"
     return f"{OWN_LABEL}, on the whole split (partition {law} is not by labels)"

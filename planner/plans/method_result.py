@@ -1,4 +1,4 @@
-"""What a search over methods found of each: its best measured run, or why there is none."""
+"""Results of a search over methods: the best measured run of each, or why there is none."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class MethodRun:
 
 @dataclass(frozen=True)
 class MethodResult:
-    """What a search found of one of the methods that were asked for.
+    """Result of a search for one of its methods.
 
     Attributes:
         method: Name of the method.

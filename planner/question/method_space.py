@@ -12,7 +12,7 @@ from floss_sim.methods.search_axes import RANK, reason_not_searched, search_axes
 from floss_sim.tasks import Task
 from planner.candidates import FLOSS, Candidate, OwnAxes, with_axes
 
-_NO_PAIR = "no pair of the densities is one of it: both equal, below 1, and of ranks at least one"
+_NO_PAIR = "it needs equal densities down and up, below 1, that keep a rank or more; none are given"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ METHOD_COLUMNS = ("method", "begun", "best run", "rounds", "valid. %", "to best"
 
 
 def method_sentences(plan: Plan) -> list[str]:
-    """Return what the search says of the methods that were asked for; empty for a single one."""
+    """Return the sentences on the methods of a search; empty for a search of one method."""
     if not plan.methods:
         return []
     others = (one for one in plan.methods if not (one.run and one.run.counts))
