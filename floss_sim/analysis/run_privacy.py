@@ -122,7 +122,7 @@ class RunPrivacy:
         if not settings.noise:
             return f"none: updates are clipped to {settings.clip:g}, without noise"
         reached = f"epsilon {self.epsilon:.3g} at delta {settings.delta:g} after {rounds} rounds"
-        busiest = f"one client took part in {self.busiest}"
+        busiest = f"the busiest client took part in {self.busiest}"
         if settings.trust == "local":
             return f"{reached}, against the server itself ({busiest} of them)"
         trusted = (
@@ -205,7 +205,7 @@ def told_privacy(record: RunRecord, rounds: int, evaluated: Sequence[int]) -> di
     Args:
         record: The record.
         rounds: Rounds that count, from the first.
-        evaluated: Rounds after which epsilon is told, too.
+        evaluated: Rounds after which epsilon is stated, too.
 
     Raises:
         ConfigError: The library is not installed.
@@ -262,11 +262,11 @@ def read_privacy(
     """Return clipping and noise, without noise where an epsilon is given; None if none is asked.
 
     Args:
-        clip: Option ``--dp-clip``; likewise the others.
-        noise: Noise multiplier.
-        epsilon: Epsilon.
-        delta: Delta.
-        trust: Trust.
+        clip: Value of ``--dp-clip``.
+        noise: Value of ``--dp-noise``.
+        epsilon: Value of ``--dp-epsilon``.
+        delta: Value of ``--dp-delta``.
+        trust: Value of ``--dp-trust``.
 
     Raises:
         ConfigError: The options contradict each other, or a value is out of range.

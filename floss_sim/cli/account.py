@@ -43,7 +43,8 @@ HELP = """Show the costs of a recorded run: seconds, bytes, energy and money.
 The seconds are taken from the record. If --network differs from the recorded network, the run is
 re-timed on it. Energy and prices come from --network, or else from the network on which the run was
 recorded. Encoded bytes are framed bytes of both directions and of first downloads. Wire
-bytes also include RPC framing, TLS, headers and the set-up of connections.
+bytes also include RPC framing, TLS, headers and the set-up of connections. A run with differential
+privacy has its epsilon, too.
 
 Examples:
 

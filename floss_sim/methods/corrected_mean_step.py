@@ -13,9 +13,9 @@ solution in closed form. A high penalty gives plain averages, dense LoRA.
 
 In terms of a server step: with D the start minus the trained values, the gradient is mean D_A for A
 and mean D_B - dB for B, which the task's server optimiser takes. Plain averaging at rate 1 is the
-method of the paper. The mean product is that of the server less the mean change of the clients'
-products, which is the same where clients start from the server's values, and has a meaning where
-downloads are thinned or updates are stale.
+method of the paper. The mean product is computed as the server's product less the mean change of
+the clients' products. Where clients start from the server's values both are equal; the change is
+also defined where downloads are thinned or updates are stale.
 
 Shapes: vectors float32 over a layout of N entries; A (R, I), B (O, R).
 """

@@ -54,7 +54,7 @@ def _shared_part(layout: Layout, private_rank: int | None) -> tuple[Layout, Mask
 
 
 def _shared_of(tensor: TensorSpec, private_rank: int | None) -> tuple[TensorSpec, Mask]:
-    """Return a tensor without its private ranks, and the mask of what is left of it, flat."""
+    """Return a tensor without its private ranks, and the flat mask of its shared entries."""
     mask = np.ones(tensor.shape, dtype=bool)
     if tensor.kind not in (LORA_A, LORA_B):
         return tensor, mask.ravel()

@@ -1,8 +1,8 @@
 """Leaders of methods: the most promising run of each, trained to its end.
 
-A search asks for what raises the best accuracy, and drops the other methods early. Whoever asks for
-several methods also wants to know how far each of them comes, and a run that was ended early does
-not tell that. Therefore the search keeps rounds for one run of each method.
+A search trains the runs that may raise the best accuracy, and drops the other methods early. A run
+that was ended early does not show how good its method is. Therefore a search over several methods
+keeps rounds for one run of each.
 """
 
 from __future__ import annotations

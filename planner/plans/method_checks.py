@@ -1,4 +1,4 @@
-"""Contradictions between a plan and what it says of the methods that were asked for."""
+"""Checks of a plan file: contradictions between the results of its methods and the rest."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Weights of adapted modules that the server changes: bound to a vector, merged, never trained.
 
-The product B A of an adapter is a matrix (out, in). ``nn.Linear`` stores its weight so, a
-convolution with the last sides apart, GPT-2's ``Conv1D`` and embeddings as (in, out).
+The product B A of an adapter is a matrix (out, in). ``nn.Linear`` stores its weight in this order.
+A convolution splits its input side into channels and kernel. GPT-2's ``Conv1D`` and embeddings
+store (in, out).
 """
 
 from __future__ import annotations
