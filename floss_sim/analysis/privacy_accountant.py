@@ -29,11 +29,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.errors import ConfigError
+from floss_sim.methods.differential_privacy import MOST_NOISE
 
 _STEP = 4e-3  # of the discretised privacy loss, for losses of the size of an epsilon
 _MOST_CELLS = 200_000  # of a discretised loss; larger losses have wider cells
+_MOST_LOSS = 700.0  # of a round; exp(710) is too large for a float64
 _TAIL = 12.0  # standard deviations of the privacy loss that are discretised
-_MOST_NOISE = 1e5  # multipliers that are tried for an epsilon
 
 
 def import_accounting() -> Any:
@@ -66,12 +67,17 @@ def composed_epsilon(multipliers: Sequence[float], delta: float) -> float:
     deviation = float(np.sum((np.asarray(multipliers, dtype=np.float64) / 2) ** -2.0)) ** -0.5
     if not deviation > 1e-6:
         return math.inf
-    return float(import_accounting().get_epsilon_gaussian(deviation, delta))
+    accounting = import_accounting()
+    with np.errstate(divide="ignore"):  # of a delta of zero
+        return float(accounting.get_epsilon_gaussian(deviation, delta))
 
 
 @lru_cache(maxsize=256)
 def sampled_epsilon(multiplier: float, share: float, rounds: int, delta: float) -> float:
     """Return the epsilon of rounds whose cohorts nobody knows.
+
+    Where a round alone has losses of hundreds, too large for exponentials, it is that of known
+    cohorts, which is never smaller.
 
     Args:
         multiplier: Noise multiplier, above 0.
@@ -88,6 +94,8 @@ def sampled_epsilon(multiplier: float, share: float, rounds: int, delta: float) 
     pmf = import_accounting().pld.pld_pmf
     mean = 2.0 / multiplier  # of the shift in standard deviations
     widest = mean * mean / 2 + _TAIL * mean
+    if widest > _MOST_LOSS:
+        return known
     step = max(_STEP * min(1.0, mean), 2 * widest / _MOST_CELLS)
     most = math.ceil(widest / step)
     losses = np.arange(-most, most + 1, dtype=np.float64) * step
@@ -126,9 +134,9 @@ def noise_for(epsilon: float, epsilon_of: Callable[[float], float]) -> float:
     low, high = 0.0, 1.0
     while epsilon_of(high) > epsilon:
         low, high = high, 4 * high
-        if high > _MOST_NOISE:
+        if high > MOST_NOISE:
             raise ConfigError(
-                f"no noise multiplier up to {_MOST_NOISE:g} reaches epsilon {epsilon:g}"
+                f"no noise multiplier up to {MOST_NOISE:g} reaches epsilon {epsilon:g}"
             )
     while high - low > 1e-4 * high:
         middle = (low + high) / 2

@@ -44,6 +44,9 @@ from floss_sim.vectors.top_k import Mask, Vector
 
 Trust = Literal["sum", "server", "local"]
 TRUSTS: tuple[Trust, ...] = get_args(Trust)
+MOST_NOISE = 1e5  # times the clip; of no use to anybody, but still a float32
+_LEAST_NOISE = 1e-12  # far below those that have a finite epsilon
+_LEAST_CLIP, _MOST_CLIP = 1e-9, 1e9
 DEFAULT_DELTA = 1e-5  # far below 1 / clients for fleets of simulations; not 1 / clients itself
 
 
@@ -52,8 +55,9 @@ class DifferentialPrivacy:
     """Clipping and noise of the clients' updates.
 
     Args:
-        clip: Largest L2 norm C of what an upload carries, head included; infinity: no clipping.
-        noise: Noise multiplier s, 0 or more; 0: clipping alone, without a guarantee.
+        clip: Largest L2 norm C of what an upload carries, head included, from 1e-9 to 1e9;
+            infinity: no clipping.
+        noise: Noise multiplier s, from 1e-12 to 1e5; 0: clipping alone, without a guarantee.
         trust: ``"sum"``, ``"server"`` or ``"local"``.
         delta: The delta at which epsilon is stated, in (0, 1).
 
@@ -67,10 +71,15 @@ class DifferentialPrivacy:
     delta: float = DEFAULT_DELTA
 
     def __post_init__(self) -> None:
-        if not self.clip > 0:
-            raise ConfigError(f"clip {self.clip:g}; valid: norms above 0, or inf without noise")
-        if not 0 <= self.noise < math.inf:
-            raise ConfigError(f"noise multiplier {self.noise:g}; valid: numbers from 0")
+        if not (_LEAST_CLIP <= self.clip <= _MOST_CLIP or self.clip == math.inf):
+            raise ConfigError(
+                f"clip {self.clip:g}; valid: norms from {_LEAST_CLIP:g} to {_MOST_CLIP:g}, or inf "
+                "without noise"
+            )
+        if not (_LEAST_NOISE <= self.noise <= MOST_NOISE or self.noise == 0):
+            raise ConfigError(
+                f"noise multiplier {self.noise:g}; valid: 0, or {_LEAST_NOISE:g} to {MOST_NOISE:g}"
+            )
         if self.noise and math.isinf(self.clip):
             raise ConfigError("noise needs a finite clip: without one no noise is enough")
         if self.trust not in TRUSTS:

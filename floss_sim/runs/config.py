@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any, TypeVar
 
 from floss_sim import documents
-from floss_sim.errors import ConfigError
+from floss_sim.errors import ConfigError, LayoutError
 from floss_sim.families import check_kind, family_of
 from floss_sim.families.adapter_settings import AdapterSettings
 from floss_sim.families.model_table import ModelTable
@@ -185,14 +185,23 @@ class RunConfig:
         check_kind(task.backbone_config, task.kind)
         if zeroth_order:
             return seed_layout(zeroth_order.seeds)
-        return layout_of(
-            task.backbone_config,
-            task.kind,
-            task.labels,
-            trains=self.method.trains,
-            settings=self.adapters,
-            heads=self.method.heads,
-        )
+        adapters, shared = self.adapters, adapter_settings(task, self.rank)
+        try:
+            return layout_of(
+                task.backbone_config,
+                task.kind,
+                task.labels,
+                trains=self.method.trains,
+                settings=adapters,
+                heads=self.method.heads,
+            )
+        except LayoutError as error:
+            if adapters.rank == shared.rank:
+                raise
+            private = adapters.rank - shared.rank
+            raise LayoutError(
+                f"shared rank {shared.rank} and private rank {private} together: {error}"
+            ) from None
 
     @property
     def keeps_prefix(self) -> bool:

@@ -78,7 +78,7 @@ def test_epsilon_rises_with_rounds_and_share_and_falls_with_noise():
     for values in (
         [sampled_epsilon(4.0, 0.2, rounds, DELTA) for rounds in (0, 1, 10, 60, 61)],
         [sampled_epsilon(4.0, share, 60, DELTA) for share in (0.02, 0.2, 0.9, 1.0)],
-        [sampled_epsilon(noise, 0.2, 60, DELTA) for noise in (100.0, 8.0, 4.0, 1.0)],
+        [sampled_epsilon(noise, 0.2, 60, DELTA) for noise in (1e5, 8.0, 1.0, 0.05, 1e-5)],
     ):
         assert values == sorted(set(values))
 

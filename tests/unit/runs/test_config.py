@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from floss_sim.errors import ConfigError, LayoutError
-from floss_sim.methods import Method, dense, floss
+from floss_sim.methods import Method, dense, feddpa, floss
 from floss_sim.protocol import LearnerIdentity
 from floss_sim.runs import config as config_module
 from floss_sim.runs.config import RunConfig
@@ -323,3 +323,8 @@ def test_the_fingerprint_follows_the_trajectory_alone(config: RunConfig):
         RunConfig.of(config.task, method, rank=4) for method in (dense(), floss(1.0, 1.0))
     )
     assert fingerprint(one) == fingerprint(other)
+
+
+def test_a_private_rank_that_does_not_fit_is_named_beside_the_shared_one():
+    with pytest.raises(LayoutError, match="shared rank 62 and private rank 3 together: rank 65 do"):
+        _ = RunConfig.of(load_task("digits"), feddpa(3), rank=62).layout
