@@ -35,7 +35,7 @@ from planner.plans.usage_section import UsageSection
 from planner.question.budget import Limit, parse_budget
 from planner.question.cost import resolve_limit
 from planner.question.origin import Origin
-from planner.question.request import Request
+from planner.question.request import GLOBAL, Request
 
 _SAME = 1e-9  # relative
 _WAYS = ("down", "up")
@@ -148,6 +148,7 @@ def plan_request(plan: Plan, *, fetch: bool = False) -> Request:
         seed=asked["seed"],
         max_client_bytes=asked.get("max_client_bytes") or math.inf,
         max_round_s=asked.get("max_round_s") or math.inf,
+        accuracy=asked.get("accuracy") or GLOBAL,
     )
     _check_facts(asked, request)
     return request

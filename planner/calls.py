@@ -125,7 +125,7 @@ def plan(
     if asked.is_local:
         check_memory(request.reference(), asked.device)
     try:
-        with open_session(root, asked) as trainer:
+        with open_session(root, asked, own=request.measures_own) as trainer:
             made = make_plan(request, trainer, on_progress, on_estimate, replayed=replay)
             curves = trainer.store
     except StoppedError as stopped:
@@ -175,16 +175,17 @@ def dry_run(
         on_progress(measuring(request))
 
     if not asked.is_local:
-        with open_trainer(root, asked) as trainer:
+        with open_trainer(root, asked, own=request.measures_own) as trainer:
             measure = partial(measured_pace, request, trainer, tick)
             return dry_run_of(request, trainer.store, trainer.workers, measure, stored_start)
     check_memory(request.reference(), asked.device)
 
     def measure_here() -> Pace:
-        with open_trainer(root, asked) as trainer:
+        with open_trainer(root, asked, own=request.measures_own) as trainer:
             return measured_pace(request, trainer, tick)
 
-    curves, count = open_store(root, asked.device), worker_count(asked.device, workers)
+    curves = open_store(root, asked.device, own=request.measures_own)
+    count = worker_count(asked.device, workers)
     return dry_run_of(request, curves, count, measure_here, stored_start)
 
 
@@ -222,7 +223,7 @@ def answer(
     place = resolve_device(device)
     cells = _cells(also, request)
     asked = (BudgetOnNetwork(request.profile, request.budget), *cells)
-    return answer_all(request, asked, open_store(_path(store), place))
+    return answer_all(request, asked, open_store(_path(store), place, own=request.measures_own))
 
 
 def training_offer_of(
@@ -240,7 +241,7 @@ def training_offer_of(
     """
     place = resolve_device(device)
     check_memory(request.reference(), place)
-    curves = open_store(_path(store), place)
+    curves = open_store(_path(store), place, own=request.measures_own)
     count = worker_count(place, None)
     return training_offer(request, curves, count, lambda: pace_here(request, place))
 
@@ -283,7 +284,7 @@ def apply_plan(
         True
     """
     request = plan_request(made, fetch=fetch)
-    curves = open_store(_path(store), resolve_device(device))
+    curves = open_store(_path(store), resolve_device(device), own=request.measures_own)
     chosen = made.request["seed"] if seed is None else seed
     if not isinstance(chosen, int) or chosen < 0:
         raise ConfigError(f"seed {chosen!r} is no whole number from 0")

@@ -24,6 +24,7 @@ from planner.cluster.engines import open_engine
 from planner.cluster.engines.own_executor import engine_of
 from planner.cluster.worker_check import check_workers
 from planner.execution.curve_store import CurveStore, default_root
+from planner.execution.own_runs import root_of_measure
 from planner.execution.trainer import LocalTrainer, Trainer
 from planner.execution.workers import most_workers, too_many_workers, worker_pool
 
@@ -74,14 +75,15 @@ class Workers:
         return replace(self, device=resolve_device(self.device)) if self.is_local else self
 
 
-def open_store(root: Path | None, device: str) -> CurveStore:
+def open_store(root: Path | None, device: str, *, own: bool = False) -> CurveStore:
     """Return where curves are kept.
 
     Args:
         root: The folder; None is the default one.
         device: Its name after ``auto`` was resolved.
+        own: Whether the accuracies are those of the clients' own models.
     """
-    return CurveStore(root or default_root(), device)
+    return CurveStore(root_of_measure(root or default_root(), own=own), device, own=own)
 
 
 def worker_count(device: str, workers: int | None) -> int:
@@ -90,7 +92,7 @@ def worker_count(device: str, workers: int | None) -> int:
 
 
 @contextmanager
-def open_session(root: Path | None, workers: Workers) -> Iterator[Trainer]:
+def open_session(root: Path | None, workers: Workers, *, own: bool = False) -> Iterator[Trainer]:
     """Yield the trainer of runs, with its store.
 
     Folders that are created and stay empty because of an error are removed.
@@ -98,15 +100,17 @@ def open_session(root: Path | None, workers: Workers) -> Iterator[Trainer]:
     Args:
         root: The store's folder; None is the default one.
         workers: What trains.
+        own: Whether the accuracies are those of the clients' own models.
 
     Raises:
         RecordError: The store's folder cannot be created.
         ConfigError: The device or the engine is not available, or a worker has other versions.
     """
-    missing = missing_folders(root or default_root())
+    folder = root_of_measure(root or default_root(), own=own)
+    missing = missing_folders(folder)
     try:
-        _create(root or default_root())
-        with open_trainer(root, workers) as trainer:
+        _create(folder)
+        with open_trainer(root, workers, own=own) as trainer:
             yield trainer
     except BaseException:
         remove_empty(missing)
@@ -114,17 +118,23 @@ def open_session(root: Path | None, workers: Workers) -> Iterator[Trainer]:
 
 
 @contextmanager
-def open_trainer(root: Path | None, workers: Workers) -> Iterator[Trainer]:
+def open_trainer(root: Path | None, workers: Workers, *, own: bool = False) -> Iterator[Trainer]:
     """Yield the trainer of runs; the store's folder is not created. Arguments and errors as above.
 
     Raises:
-        ConfigError: The device or the engine is not available, or a worker has other versions.
+        ConfigError: The device or the engine is not available, a worker has other versions, or
+            a cluster is to measure the clients' own models.
     """
     if workers.is_local:
-        store, count = open_store(root, workers.device), worker_count(workers.device, workers.count)
+        store, count = (
+            open_store(root, workers.device, own=own),
+            worker_count(workers.device, workers.count),
+        )
         with worker_pool(count) as pool:
             yield LocalTrainer(store, pool, count, workers.runs_per_worker)
         return
+    if own:
+        raise ConfigError("--accuracy own is measured on this machine alone: no --executor")
     with _engine(workers) as engine:
         device = check_workers(engine, workers.device).device
         trainer = ClusterTrainer(

@@ -63,10 +63,23 @@ class HitsOnTest:
             models: The models, at least one.
             predictions_E: Number of predictions of each example.
         """
-        right_M = np.mean([model.right for model in models], axis=0)
+        return cls.of_right([model.right for model in models], predictions_E)
+
+    @classmethod
+    def of_right(
+        cls, rights: Sequence[NDArray[Any]], predictions_E: NDArray[np.int64]
+    ) -> HitsOnTest:
+        """Return the hits of a run's last models by what each gets right.
+
+        Args:
+            rights: By prediction whether it is right, or the weight with which it is; of shape (M,)
+                for each model, at least one.
+            predictions_E: Number of predictions of each example.
+        """
+        right_M = np.mean(rights, axis=0)
         example_M = np.repeat(np.arange(len(predictions_E)), predictions_E)
         right_E = np.bincount(example_M, right_M, len(predictions_E)).astype(np.float64)
-        return cls(right_E, len(models))
+        return cls(right_E, len(rights))
 
 
 @dataclass(frozen=True)

@@ -80,8 +80,13 @@ _REASONS = {  # by method, where its parts do not show the reason
 }
 
 
-def reason_not_searched(name: str) -> str | None:
-    """Return why a search cannot take a method of the catalog; None if it can."""
+def reason_not_searched(name: str, *, own: bool = False) -> str | None:
+    """Return why a search cannot take a method of the catalog; None if it can.
+
+    Args:
+        name: The method.
+        own: Whether the search measures clients' own models, which private entries need.
+    """
     method = METHODS[name]()
     if name in _REASONS:
         return _REASONS[name]
@@ -91,8 +96,11 @@ def reason_not_searched(name: str) -> str | None:
         return "it has no adapter, and so no rank to choose"
     if len(method.tiers) > 1:
         return "its tiers of clients are given by hand (--tiers of floss-sim run)"
-    if method.private:
-        return "its clients have models of their own, and plans compare one model for all clients"
+    if method.private and not own:
+        return (
+            "its clients have models of their own, and plans compare one model for all clients; "
+            "--accuracy own compares own models"
+        )
     return None
 
 
@@ -103,7 +111,7 @@ def search_axes(name: str) -> SearchAxes:
     Raises:
         ConfigError: There is no such method, or a search cannot take it.
     """
-    if name in METHODS and (reason := reason_not_searched(name)):
+    if name in METHODS and (reason := reason_not_searched(name, own=True)):
         raise ConfigError(f"cannot search method {name!r}: {reason}")
     if name not in METHODS:
         valid = ", ".join(searched_methods())
@@ -123,9 +131,9 @@ def _is_number(name: str, option: str) -> bool:
 
 @lru_cache(maxsize=1)
 def searched_methods() -> tuple[str, ...]:
-    """Return the names of the methods that a search can take."""
+    """Return the names of the methods that a search can take, if by own models alone."""
     others = (name for name in METHODS if name not in SEARCH_AXES)
-    return (*SEARCH_AXES, *(name for name in others if not reason_not_searched(name)))
+    return (*SEARCH_AXES, *(name for name in others if not reason_not_searched(name, own=True)))
 
 
 @lru_cache(maxsize=1)

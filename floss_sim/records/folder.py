@@ -32,8 +32,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from floss_sim.errors import RecordError, RecordLockedError
@@ -51,7 +53,15 @@ from floss_sim.records.leftovers import (
 )
 from floss_sim.records.manifest import Manifest, manifest_text, read_manifest
 from floss_sim.records.network_file import read_network, write_network
-from floss_sim.records.on_test import COUNT, RIGHT, ModelOnTest, read_model
+from floss_sim.records.on_test import (
+    COUNT,
+    OWN_RIGHT,
+    RIGHT,
+    ModelOnTest,
+    pack_own,
+    read_model,
+    read_own,
+)
 from floss_sim.records.schema import RECORD_VERSION, RunRecord
 from floss_sim.records.sealed_json import read_sealed, write_sealed
 from floss_sim.records.tables import as_table, read_tables, sum_on_disk
@@ -433,7 +443,7 @@ class RunFolder:
             RecordError: The stored metrics are damaged.
         """
         found = self._test_metrics().get(str(round_))
-        return found and {k: v for k, v in found.items() if k not in (RIGHT, COUNT)}
+        return found and {k: v for k, v in found.items() if k not in (RIGHT, COUNT, OWN_RIGHT)}
 
     def note_on_test(self, round_: int, metrics: Mapping[str, float]) -> None:
         """Store further test metrics of a round's model, by name, beside those that are known.
@@ -445,6 +455,31 @@ class RunFolder:
         """
         known = self._test_metrics().get(str(round_), {})
         self._cache({round_: {**known, **metrics}})
+
+    def note_own_on_test(self, right: Mapping[int, NDArray[np.float64]]) -> None:
+        """Store by round what the clients' own models get right on the test split.
+
+        The caller must hold the lock.
+
+        Args:
+            right: By round, as of :func:`floss_sim.records.on_test.pack_own`.
+
+        Raises:
+            RecordError: The file cannot be written, or the stored metrics are damaged.
+        """
+        known = self._test_metrics()
+        packed = {number: {OWN_RIGHT: pack_own(right_M)} for number, right_M in right.items()}
+        self._cache({n: {**known.get(str(n), {}), **made} for n, made in packed.items()})
+
+    def own_on_test(self, rounds: Iterable[int]) -> dict[int, NDArray[np.float64]]:
+        """Return by round what is stored by :meth:`note_own_on_test`.
+
+        Raises:
+            RecordError: The stored results are damaged.
+        """
+        known = self._test_metrics()
+        found = {number: read_own(known.get(str(number), {})) for number in rounds}
+        return {number: made for number, made in found.items() if made is not None}
 
     def models_on_test(self, rounds: Iterable[int]) -> dict[int, ModelOnTest]:
         """Return what is cached of rounds' models on the test split, with the single predictions.

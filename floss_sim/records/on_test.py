@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 RIGHT, COUNT = "right", "predictions"  # keys of the packed bits, and of their number
+OWN_RIGHT = "own_right"  # key of what the clients' own models get right
 
 
 @dataclass(frozen=True)
@@ -55,3 +56,30 @@ def read_model(content: Mapping[str, Any]) -> ModelOnTest | None:
     if abs(right.mean() - accuracy) > 0.5 / count:
         raise ValueError(f"the accuracy {accuracy:g} is not the share of right predictions")
     return ModelOnTest(accuracy, float(content["loss"]), right)
+
+
+def pack_own(right: NDArray[np.float64]) -> str:
+    """Return as base64 what clients' own models get right: float32 of shape (M,), little-endian.
+
+    Args:
+        right: By prediction the clients' mean, weighted so that its mean is the own accuracy.
+    """
+    return base64.b64encode(right.astype("<f4").tobytes()).decode("ascii")
+
+
+def read_own(content: Mapping[str, Any]) -> NDArray[np.float64] | None:
+    """Return what :func:`pack_own` has packed into test metrics; None if they lack it.
+
+    Raises:
+        ValueError: The values are no base64 of finite numbers from 0.
+    """
+    if OWN_RIGHT not in content:
+        return None
+    try:
+        packed = base64.b64decode(str(content[OWN_RIGHT]), validate=True)
+        right = np.frombuffer(packed, "<f4").astype(np.float64)
+    except (binascii.Error, ValueError):
+        raise ValueError(f"{OWN_RIGHT} is no base64 of numbers") from None
+    if not len(right) or not np.isfinite(right).all() or right.min() < 0:
+        raise ValueError(f"{OWN_RIGHT} does not hold finite numbers from 0")
+    return right

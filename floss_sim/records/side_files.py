@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from floss_sim.errors import RecordError
 from floss_sim.records import file_names
-from floss_sim.records.on_test import read_model
+from floss_sim.records.on_test import read_model, read_own
 from floss_sim.records.sealed_json import read_sealed, write_sealed
 
 _RUN = "run"  # key of the run's fingerprint
@@ -44,6 +44,7 @@ def read_test(folder: Path, run: str, remedy: str) -> dict[str, dict[str, Any]]:
     for number, content in found.items():
         try:
             read_model(content)
+            read_own(content)
         except (ValueError, TypeError, KeyError) as error:
             raise RecordError(f"{path} is damaged (round {number}: {error}); {remedy}") from None
     return found

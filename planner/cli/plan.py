@@ -39,6 +39,7 @@ from floss_sim.files import remove
 from floss_sim.fingerprints import fingerprint
 from floss_sim.methods.search_axes import searched_methods
 from floss_sim.page.library import MISSING, is_installed
+from floss_sim.runs.own_data import own_data_text
 from floss_sim.tasks import load_task
 from floss_sim.vectors.density import format_density, parse_density
 from planner.answers import parse_cells
@@ -72,6 +73,8 @@ from planner.question.request import (
     BUDGET,
     DENSITIES,
     EFFORT,
+    GLOBAL,
+    OWN,
     RANKS,
     REFERENCE_RANK,
     ROUND_CAP,
@@ -199,6 +202,14 @@ def plan(
         str | None,
         typer.Option(help=f"Methods to search, default floss: of {', '.join(searched_methods())}."),
     ] = None,
+    accuracy: Annotated[
+        str,
+        typer.Option(
+            help="What every accuracy is: global, that of one model for all clients; or own, the "
+            "mean over clients of each one's own model on data like its own, which methods with "
+            "private entries need."
+        ),
+    ] = GLOBAL,
     axis: Annotated[
         list[str] | None,
         typer.Option(
@@ -350,6 +361,7 @@ def plan(
             items(methods or ""),
             own_axes(axis or []),
             own_ranks=_is_default(context, "ranks"),
+            own_models=accuracy == OWN,
             cohorts=integers(cohorts or "", "cohorts"),
             epochs=integers(epochs or "", "epochs"),
             values=items(values or ""),
@@ -363,6 +375,7 @@ def plan(
             profile=profile,
             candidates=space.candidates,
             left_out_methods=space.left_out,
+            accuracy=accuracy,
             reference_rank=reference_rank,
             max_rounds=max_rounds,
             **training,
@@ -405,6 +418,8 @@ def plan(
         if found[0].from_tasks:
             with late_lines("measuring a step on this machine"):
                 offer = training_offer_of(request, store=store, device=asked.device)
+        if request.measures_own and not json_:
+            note(f"Every accuracy is the {own_data_text(loaded.partition.law)}.")
         _print_answers(found, profile.name, json_, offer)
         return
     folder = (out or _default_folder(request)).expanduser()

@@ -28,12 +28,14 @@ from floss_sim.network import load_profile
 from floss_sim.records import RunFolder
 from floss_sim.records.file_checks import FileChecks
 from floss_sim.records.host_notes import note_doubt, note_machine
+from floss_sim.records.on_test import ModelOnTest
 from floss_sim.runs.conditions import timing_of
 from floss_sim.runs.config import RunConfig
 from floss_sim.runs.lockstep import run_steps
 from floss_sim.simulator import wait_all
 from floss_sim.training import learner_identity, measure_on_test, open_learner, open_side_by_side
 from floss_sim.training.machine_type import machine_type
+from planner.execution.own_runs import OwnRunFolder, OwnTests, own_hits
 
 if TYPE_CHECKING:
     from floss_sim.training.side_by_side.bit_checks import Doubt
@@ -93,11 +95,14 @@ class CurveStore:
         device: Torch device that trains, such as ``"cpu"`` or ``"cuda"``.
         diagnose: Whether rounds trained from now on also measure the accuracy of the server's
             dense P, which plans do not need.
+        own: Whether accuracies are those of the clients' own models
+            (:mod:`planner.execution.own_runs`); all runs of the folder are then trained with them.
     """
 
     root: Path
     device: str
     diagnose: bool = False
+    own: bool = False
 
     def folder(self, config: RunConfig) -> RunFolder:
         """Return the folder of a run; it does not exist before the run is trained.
@@ -110,7 +115,7 @@ class CurveStore:
         if found := self.find(config):
             return found
         description = self.describe(config)
-        return RunFolder(self._path(description), description, store_checks(self.root))
+        return self._kind(self._path(description), description, store_checks(self.root))
 
     def create(self, config: RunConfig) -> RunFolder:
         """Return the folder of a run for training, created if it is new.
@@ -133,10 +138,15 @@ class CurveStore:
         path, checks = self._path(description), store_checks(self.root)
         if not holds_files(path):
             return None
-        found = RunFolder.read(path, checks)
+        found = self._kind.read(path, checks)
         if found.description["fingerprint"] != description["fingerprint"]:
             raise RecordError(f"{path} contains another run; {checks.remedy}")
         return found
+
+    @property
+    def _kind(self) -> type[RunFolder]:
+        """Kind of the folders that are read."""
+        return OwnRunFolder if self.own else RunFolder
 
     def describe(self, config: RunConfig) -> dict[str, Any]:
         """Return the content of a run's ``run.json``.
@@ -218,6 +228,8 @@ class CurveStore:
             if before >= rounds or is_over():
                 return 0
             learner = open_learner(config, self.device, beside=loop, diagnose=self.diagnose)
+            learner.measures_own = self.own
+            tests = OwnTests(learner, folder) if self.own and config.method.private else None
             note_machine(folder.path, before, machine_type(self.device).model_dump())
             record = yield from run_steps(
                 config,
@@ -229,18 +241,24 @@ class CurveStore:
                 eval_at=_EVAL_AT,
                 clock=clock,
                 stop=is_over,
+                on_round=tests.note if tests else lambda row: None,
             )
+            if tests:
+                tests.store()
         return int(record.rounds.num_rows) - before
 
     def cached_on_test(self, config: RunConfig, rounds: int) -> HitsOnTest | None:
         """Return what a run's last models get right on the test split, if all are measured."""
         folder = self.folder(config)
         part = last_models(folder, rounds)
+        if self.own and config.method.private:
+            known = folder.own_on_test(part)
+            predictions_E = predictions_by_example(config.task)
+            return HitsOnTest.of_right(list(known.values()), predictions_E) if known else None
         found = folder.models_on_test(part)
         if len(found) < len(part):
             return None
-        models = [found[number] for number in part]
-        return HitsOnTest.of(models, predictions_by_example(config.task))
+        return self._hits(config, [found[number] for number in part])
 
     def on_test(self, config: RunConfig, rounds: int) -> HitsOnTest:
         """Return what a run's last models get right on the test split; measured only once.
@@ -250,14 +268,27 @@ class CurveStore:
             rounds: Its length; the models are those of the last part of these rounds.
 
         Raises:
-            RecordError: A model is damaged, or no round was evaluated by then.
+            RecordError: A model is damaged, or no round was evaluated by then; or the models have
+                private entries, and none was measured during training.
         """
         folder = self.folder(config)
+        if self.own and config.method.private:
+            if known := self.cached_on_test(config, rounds):
+                return known
+            raise RecordError(
+                f"{folder.path}: the clients' own models were not measured on test in time; remove "
+                "the folder, and the run is trained again"
+            )
         with folder.lock(_WAIT_FOREVER):
             models = folder.ensure_on_test(
                 last_models(folder, rounds),
                 lambda blobs: measure_on_test(config, blobs, self.device),
             )
+        return self._hits(config, models)
+
+    def _hits(self, config: RunConfig, models: Sequence[ModelOnTest]) -> HitsOnTest:
+        if self.own:
+            return own_hits(config, models)
         return HitsOnTest.of(models, predictions_by_example(config.task))
 
 

@@ -15,6 +15,7 @@ from floss_sim.records.file_checks import FileChecks
 from floss_sim.records.folder import lock_folder
 from floss_sim.records.host_notes import doubts
 from planner.execution.curve_store import holds_files, store_checks
+from planner.execution.own_runs import OWN_STORE
 
 QUARANTINE = "quarantine"  # folder of the store for damaged runs
 _RUN_NAME = re.compile(r"[0-9a-f]{32}")  # first half of a trajectory fingerprint
@@ -82,7 +83,8 @@ def check_store(
             f"`floss-plan store check {root.absolute().parent}`"
         )
     checked, checks = [], store_checks(root)
-    for path in _run_folders(root):
+    own = root / OWN_STORE
+    for path in (*_run_folders(root), *(_run_folders(own) if own.is_dir() else ())):
         run = check_run(path, checks)
         if quarantine and run.state is State.DAMAGED:
             run = _set_aside(run, root / QUARANTINE)

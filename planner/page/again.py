@@ -120,6 +120,7 @@ def _search_words(plan: Plan) -> Iterator[str]:
     for axis, values in lists.items():
         yield from (f"--{_LISTS[axis]}", ",".join(map(_word, values)))
     yield from _own_axes_words(asked)
+    yield from (("--accuracy", asked["accuracy"]) if asked.get("accuracy") else ())
     yield from ("--reference-rank", str(asked["reference_rank"]))
     yield from ("--max-rounds", str(asked["max_rounds"]))
     if plan.target is not None:

@@ -68,6 +68,8 @@ def answer(plan: Plan) -> str:
     lines = [train, _good_text(plan), _cost_text(best), spent]
     if plan.reached and plan.target is not None:
         lines.append(texts.ANSWER_REACHED.format(target=percent(plan.target)))
+    if plan.measures_own:
+        lines.append(f"Every accuracy is the {plan.measure_text}.")
     return " ".join(lines if plan.learned else [texts.ANSWER_NOTHING, *lines])
 
 

@@ -21,6 +21,7 @@ from floss_sim.tasks.sections import ClientSection, LoraSection, ServerSection
 from planner.candidates import Candidate
 from planner.curves import Curve
 from planner.execution.curve_store import store_checks
+from planner.execution.own_runs import OwnRunFolder, root_of_measure
 from planner.forecasts.intervals import KnownCurves
 from planner.plans.plan import Plan
 from planner.question.origin import Origin
@@ -91,6 +92,7 @@ def find_used_runs(plan: Plan, root: Path) -> UsedRuns | None:
         plan: The plan; without an origin nothing is found.
         root: Folder of the store.
     """
+    root = root_of_measure(root, own=plan.measures_own)
     best, marks = plan.recommendation.candidate, _marks(plan)
     if marks is None:
         return None
@@ -99,7 +101,7 @@ def find_used_runs(plan: Plan, root: Path) -> UsedRuns | None:
     for path, told in described:
         trajectory = told["trajectory"]
         if trajectory["seed"] == seed and _is_candidate(told, best, {}):
-            run = _read(path, root, seed)
+            run = _read(plan, path, root, seed)
             if run and _is_recommended(plan, run):
                 same = [(p, t) for p, t in described if _rest(t) == _rest(told)]
                 return _gathered(plan, root, same, _defaults(best, trajectory))
@@ -119,7 +121,7 @@ def _gathered(
         candidate = next((c for c in wanted if _is_candidate(told, c, defaults)), None)
         if candidate is None or not seed <= own <= seed + FURTHER_SEEDS:
             continue
-        run = _read(path, root, own)
+        run = _read(plan, path, root, own)
         if run and run.curve.evaluated and own == seed:
             runs[candidate] = run
         elif run and run.curve.evaluated and not run.curve.failed:
@@ -206,10 +208,11 @@ def _rest(told: Mapping[str, Any]) -> str:
     return fingerprint(trajectory)
 
 
-def _read(path: Path, root: Path, seed: int) -> UsedRun | None:
-    """Return a run; None if it is damaged."""
+def _read(plan: Plan, path: Path, root: Path, seed: int) -> UsedRun | None:
+    """Return a run by the measure of a plan; None if it is damaged."""
+    kind = OwnRunFolder if plan.measures_own else RunFolder
     try:
-        folder = RunFolder.read(path, store_checks(root))
+        folder = kind.read(path, store_checks(root))
         return UsedRun(folder, folder.record(), seed)
     except RecordError:
         return None

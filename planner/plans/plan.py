@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from floss_sim.analysis.on_test import DifferenceOnTest
+from floss_sim.runs.own_data import own_data_text
 from planner.candidates import Candidate
 from planner.plans.answer import Answer
 from planner.plans.cheaper_way import CheaperWay
@@ -129,6 +130,22 @@ class Plan:
         """The first seed above the request's with which the plan knows no run at all."""
         seeds: tuple[int, ...] = self.effort.get("seeds") or (self.request["seed"],)
         return 1 + max(seeds)
+
+    @property
+    def measures_own(self) -> bool:
+        """Whether accuracies are means over clients of each one's own model."""
+        return self.request.get("accuracy") == "own"
+
+    @property
+    def measure_text(self) -> str:
+        """What every accuracy is, in words; empty if it is that of one model for all clients."""
+        law = (self.request.get("fleet") or {}).get("law", "")
+        return own_data_text(law) if self.measures_own else ""
+
+    @property
+    def measured_models(self) -> str:
+        """Which models the accuracies are of, as axes of plots name them."""
+        return "clients' own models" if self.measures_own else "P·M"
 
     @property
     def learned(self) -> bool:

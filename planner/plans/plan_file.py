@@ -102,6 +102,7 @@ class RequestSection(_OpenSection):
     tune_lr: bool | None = None
     method_axes: dict[OneLine, dict[OneLine, tuple[float, ...]]] | None = None
     left_out_methods: dict[OneLine, OneLine] | None = None
+    accuracy: Literal["own"] | None = None
     origin: Origin | None = None
 
 

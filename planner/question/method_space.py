@@ -48,6 +48,7 @@ def method_space(
     own: OwnAxes | None = None,
     *,
     own_ranks: bool = False,
+    own_models: bool = False,
     **axes: Any,
 ) -> MethodSpace:
     """Return the candidates of some methods on a task.
@@ -62,6 +63,7 @@ def method_space(
         methods: The methods; empty for FLoSS.
         own: Values of single methods, as of :func:`planner.candidates.with_axes`.
         own_ranks: Whether methods whose rank is not LoRA's have ranks of their own.
+        own_models: Whether the search measures the clients' own models.
         axes: The other axes of :func:`planner.candidates.with_axes`.
 
     Raises:
@@ -69,7 +71,8 @@ def method_space(
         DensityError: A density is outside (0, 1].
     """
     asked = list(dict.fromkeys(methods)) or [FLOSS]
-    left_out = {n: why for n in asked if n in METHODS and (why := reason_not_searched(n))}
+    reasons_by = {n: reason_not_searched(n, own=own_models) for n in asked if n in METHODS}
+    left_out = {name: why for name, why in reasons_by.items() if why}
     left = [name for name in asked if name not in left_out]
     if not left:
         name, why = next(iter(left_out.items()))

@@ -13,7 +13,8 @@ import numpy as np
 
 from floss_sim.errors import ConfigError, LayoutError
 from floss_sim.families import NEXT_TOKEN
-from floss_sim.methods import dense
+from floss_sim.methods import METHODS, dense
+from floss_sim.methods.search_axes import reason_not_searched
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.runs.config import RunConfig, stack_layers
 from floss_sim.tasks import Task, load_task
@@ -36,6 +37,9 @@ DENSITIES = (1.0, 1 / 4, 1 / 16, 1 / 64)  # of downloads and of uploads
 REFERENCE_RANK = 16
 ROUND_CAP = 400
 EFFORT = 0.2  # fraction of the rounds that the budget affords all candidates
+
+GLOBAL, OWN = "global", "own"
+MEASURES = (GLOBAL, OWN)  # of accuracy
 
 FURTHER_SEEDS = 2  # seeds besides the request's with which finalists and baselines are repeated
 
@@ -67,6 +71,9 @@ class Request:
         prior: What grids recorded on other tasks say, which counts in a race; None for nothing.
         origin: How the task and the network were loaded, so that a plan can be applied later.
         left_out_methods: Why methods that were asked for have no candidate, by their names.
+        accuracy: What every accuracy is: ``"global"``, that of one model for all clients; or
+            ``"own"``, the mean over clients of each one's own model on data like its own
+            (:mod:`floss_sim.runs.own_data`), which methods with private entries need.
 
     Example:
         >>> from planner import Request
@@ -93,6 +100,7 @@ class Request:
     prior: GridPrior | None = None
     origin: Origin | None = None
     left_out_methods: Mapping[str, str] = field(default_factory=dict)
+    accuracy: str = GLOBAL
 
     @classmethod
     def of(
@@ -216,6 +224,7 @@ class Request:
                 that cannot be, or too many to price; an objective that contradicts itself.
         """
         self.objective.check()
+        self._check_measure()
         if not 0 <= self.effort <= 1:
             raise ConfigError(f"effort {self.effort} is outside [0, 1]")
         if self.max_rounds < 1:
@@ -234,6 +243,19 @@ class Request:
             self.check_candidate(candidate)
         self._check_transfers()
         return self
+
+    @property
+    def measures_own(self) -> bool:
+        """Whether accuracies are those of the clients' own models."""
+        return self.accuracy == OWN
+
+    def _check_measure(self) -> None:
+        """Raise ConfigError if the measure is unknown, or a candidate needs the other one."""
+        if self.accuracy not in MEASURES:
+            raise ConfigError(f"accuracy {self.accuracy!r}; valid: {', '.join(MEASURES)}")
+        for name in sorted({c.method for c in self.candidates} & METHODS.keys()):
+            if why := reason_not_searched(name, own=self.measures_own):
+                raise ConfigError(f"cannot search method {name!r}: {why}")
 
     @property
     def has_rates(self) -> bool:
@@ -304,6 +326,7 @@ class Request:
             **{name: self._axis_values(name) for name in OPTIONAL_AXES},
             "method_axes": self._method_axes(),
             "left_out_methods": dict(self.left_out_methods) or None,
+            "accuracy": None if self.accuracy == GLOBAL else self.accuracy,
         }
         return {name: value for name, value in every.items() if value is not None}
 
@@ -352,9 +375,13 @@ class Request:
         """What grids recorded on other tasks say of this one; None if there is no such grid.
 
         Grids with the task's own backbone do not count, which includes the task's own. The grids
-        are FLoSS's, and say nothing of a search without it.
+        are FLoSS's, and say nothing of a search without it, nor of clients' own models.
         """
-        if self.prior is None or all(c.method != FLOSS for c in self.candidates):
+        if (
+            self.prior is None
+            or self.measures_own
+            or all(c.method != FLOSS for c in self.candidates)
+        ):
             return None
         half = 0.5 / self.prediction_counts()["validation"]
         chance = min(max(self.chance_accuracy(), half), 1 - half)

@@ -127,6 +127,8 @@ def sentences(applied: AppliedPlan) -> list[str]:
     if _is_drawn(applied):
         lines.append(f"The realised run takes {time_words(made)}.")
     lines += traffic_sentence(applied.plan)
+    if applied.plan.measures_own:
+        lines.append(f"Every accuracy is the {applied.plan.measure_text}.")
     lines.append(f"± of an accuracy is half of its {100 * LEVEL:.0f} % interval.")
     return [*_chance_sentence(applied.plan), *lines]
 
@@ -234,6 +236,6 @@ def save(applied: AppliedPlan, folder: Path) -> None:
     known = planned.interval
     ends = (planned.rounds, known.low, known.mean, known.high) if known else None
     title = f"{request['task']} on {request['network']}: {planned.candidate}"
-    base.save(draw_applied(frame, title, ends), folder / "curve.png")
+    base.save(draw_applied(frame, title, ends, applied.plan.measured_models), folder / "curve.png")
     told = {**applied.to_json(), "record": applied.folder.path.name}  # no path of this machine
     write_atomically(folder / "applied.json", json.dumps(told, indent=2) + "\n")

@@ -48,12 +48,12 @@ def save(plan: Plan, folder: Path) -> None:
     write_atomically(folder / "plan.json", content + "\n")
     title = f"{plan.request['task']} on {plan.request['network']}"
     xlabel = f"budget spent (%; {plan.limit.describe()}{median_clause(plan)})"
-    runs = labelled_runs(plan)
+    runs, models = labelled_runs(plan), plan.measured_models
     frame = curves_frame({label: outcome.curve for label, outcome in runs.items()})
     ends = {label: outcome.interval for label, outcome in runs.items() if outcome.interval}
-    base.save(draw_plan(frame, title, xlabel, plan.target, ends), folder / "accuracy.png")
+    base.save(draw_plan(frame, title, xlabel, plan.target, ends, models), folder / "accuracy.png")
     if plan.front:
-        base.save(draw_front(front_frame(plan.front), title, xlabel), folder / "front.png")
+        base.save(draw_front(front_frame(plan.front), title, xlabel, models), folder / "front.png")
 
 
 def check_writable(folder: Path, names: Iterable[str] = PLAN_FILES) -> None:

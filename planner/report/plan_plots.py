@@ -15,6 +15,7 @@ from planner.forecasts.intervals import LEVEL, Interval
 from planner.question.objective import FrontPoint
 
 CurvePoints = tuple[tuple[int, float, float], ...]  # round, share of the budget, accuracy
+PM = "P·M"  # the models of accuracies, unless they are the clients' own
 _NO_ENDS: Mapping[str, Interval] = {}
 _START_UP = 0.1  # fraction of the spent budget whose accuracies do not set the scale
 
@@ -29,7 +30,11 @@ def curves_frame(curves: dict[str, CurvePoints]) -> pd.DataFrame:
 
 
 def draw_curves(
-    ax: Axes, frame: pd.DataFrame, xlabel: str, ends: Mapping[str, Interval] = _NO_ENDS
+    ax: Axes,
+    frame: pd.DataFrame,
+    xlabel: str,
+    ends: Mapping[str, Interval] = _NO_ENDS,
+    models: str = PM,
 ) -> None:
     """Draw validation accuracy in percent against percent of the budget, one line a run.
 
@@ -38,6 +43,7 @@ def draw_curves(
         frame: Rows as :func:`curves_frame` returns them.
         xlabel: Label of the horizontal axis.
         ends: Interval of the accuracy at the end of a run, by its label.
+        models: Which models the accuracies are of.
     """
     for position, (label, run) in enumerate(frame.groupby("run", sort=False)):
         first = position == 0
@@ -54,7 +60,7 @@ def draw_curves(
             at = 100 * float(run["spent"].iloc[-1])
             _draw_interval(ax, at, told.low, told.mean, told.high, color=line.get_color())
     ax.set_xlabel(xlabel)
-    ax.set_ylabel("validation accuracy of P·M, single evaluations (%)")
+    ax.set_ylabel(f"validation accuracy of {models}, single evaluations (%)")
     ax.set_xlim(0, 102)
     late = frame[frame["spent"] >= _START_UP * frame["spent"].max()]
     if len(late):  # the steep start would flatten the differences to compare
@@ -70,6 +76,7 @@ def draw_plan(
     xlabel: str,
     target: float | None = None,
     ends: Mapping[str, Interval] = _NO_ENDS,
+    models: str = PM,
 ) -> Figure:
     """Return a figure of a plan's curves, with a line at the target accuracy if there is one.
 
@@ -79,10 +86,11 @@ def draw_plan(
         xlabel: Label of the horizontal axis.
         target: Accuracy to mark, 0 to 1.
         ends: Interval of the accuracy at the end of a run, by its label.
+        models: Which models the accuracies are of.
     """
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    draw_curves(axes, frame, xlabel, ends)
+    draw_curves(axes, frame, xlabel, ends, models)
     if target is not None:  # runs reach the target at very different costs
         axes.set_xscale("log")
         axes.set_xlim(90 * frame["spent"].min(), 110 * frame["spent"].max())
@@ -109,7 +117,10 @@ def applied_frame(
 
 
 def draw_applied(
-    frame: pd.DataFrame, title: str, interval: tuple[int, float, float, float] | None
+    frame: pd.DataFrame,
+    title: str,
+    interval: tuple[int, float, float, float] | None,
+    models: str = PM,
 ) -> Figure:
     """Return a figure of validation accuracy in percent against rounds.
 
@@ -118,6 +129,7 @@ def draw_applied(
         title: Title of the figure.
         interval: Interval of the plan: round, lower end, expected accuracy and upper end, 0 to 1;
             None if it has none.
+        models: Which models the accuracies are of.
     """
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
@@ -129,7 +141,7 @@ def draw_applied(
         _draw_interval(axes, *interval, color="black", label=label)
     axes.set_xlabel("round")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylabel("validation accuracy of P·M, single evaluations (%)")
+    axes.set_ylabel(f"validation accuracy of {models}, single evaluations (%)")
     axes.set_title(title)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right", fontsize="small")
@@ -154,7 +166,7 @@ def front_frame(front: Sequence[FrontPoint]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(FrontPoint.__dataclass_fields__))
 
 
-def draw_front(frame: pd.DataFrame, title: str, xlabel: str) -> Figure:
+def draw_front(frame: pd.DataFrame, title: str, xlabel: str, models: str = PM) -> Figure:
     """Return a figure of the Pareto front: accuracy with its band against cost, on a log axis."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
@@ -165,7 +177,7 @@ def draw_front(frame: pd.DataFrame, title: str, xlabel: str) -> Figure:
     for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         ticks("{x:g}")  # percent, not powers of ten
     axes.set_xlabel(xlabel)
-    axes.set_ylabel("expected validation accuracy of P·M (%)")
+    axes.set_ylabel(f"expected validation accuracy of {models} (%)")
     axes.grid(alpha=0.3)
     axes.set_title(title)
     return figure

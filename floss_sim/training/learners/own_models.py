@@ -52,6 +52,29 @@ def measure_own(
     return OwnMetrics(*(sums / count).tolist())
 
 
+def own_right(
+    model: EvaluableModel,
+    groups: Iterable[Group],
+    x: torch.Tensor,
+    y: torch.Tensor,
+    weights_CM: NDArray[np.float64] | None,
+) -> NDArray[np.float64]:
+    """Return by target what clients' own models get right, float64 of shape (M,).
+
+    It is the mean over the clients, weighted so that the mean over the targets is the accuracy of
+    :func:`measure_own`. Arguments and errors are those of it.
+    """
+    right_M, count = np.zeros(0), 0
+    for clients, vector_N in groups:
+        made_M = predictions(model, vector_N, x, y).right.astype(np.float64)
+        if weights_CM is None:
+            made_M *= len(clients)
+        else:
+            made_M *= len(made_M) * weights_CM[list(clients)].sum(axis=0)
+        right_M, count = (right_M + made_M if count else made_M), count + len(clients)
+    return right_M / count
+
+
 def own_sums(
     clients: Sequence[int], made: Predictions, weights_CM: NDArray[np.float64] | None
 ) -> NDArray[np.float64]:

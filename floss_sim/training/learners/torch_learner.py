@@ -49,7 +49,7 @@ from floss_sim.training.device_data import device_tensors
 from floss_sim.training.evaluation import EvaluableModel, measure, predictions
 from floss_sim.training.learner_choice import kind_of_run
 from floss_sim.training.learners.local_steps import LocalSteps, OnWork
-from floss_sim.training.learners.own_models import Group, measure_own, own_sums
+from floss_sim.training.learners.own_models import Group, measure_own, own_right, own_sums
 from floss_sim.training.learners.snapshot_shapes import check_shapes
 from floss_sim.training.local_sgd import Work, work_of
 from floss_sim.training.models.inputs import Tensors
@@ -539,6 +539,14 @@ class TorchLearner(ABC):
         """
         weights_CM = own_weights(self.config, split[1].cpu().numpy())
         return measure_own(self._measured, self._own_models(), *split, weights_CM)
+
+    def own_right(self, split: Tensors) -> NDArray[np.float64]:
+        """Return by target what the clients' own models get right, shape (M,).
+
+        Its mean is the accuracy of :meth:`own_metrics`, whose argument is the same.
+        """
+        weights_CM = own_weights(self.config, split[1].cpu().numpy())
+        return own_right(self._measured, self._own_models(), *split, weights_CM)
 
     def _own_models(self) -> Iterator[Group]:
         """Yield clients that hold the same model, and its offsets."""

@@ -1,0 +1,94 @@
+"""Stored runs as a plan reads them that compares the mean over clients of each one's own model.
+
+All runs of such a plan are trained with this measure, in a folder of the store of their own: runs
+without it stay where they are, and are not read. Validation has it in columns of the record, which
+take the place of the global ones here. On test, what own models get right follows from the global
+model's single predictions where clients keep nothing. Private entries are those of the last round
+only, so that runs with such are measured on test after each evaluated round, while they train.
+
+Shapes: C clients, M predictions of the test split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from floss_sim.analysis.on_test import HitsOnTest, predictions_by_example
+from floss_sim.records import RunFolder, RunRecord
+from floss_sim.records.on_test import ModelOnTest
+from floss_sim.records.schema import OWN_COLUMNS, ROUNDS
+from floss_sim.runs.config import RunConfig
+from floss_sim.runs.own_data import own_weights
+
+if TYPE_CHECKING:
+    from floss_sim.training.learners.torch_learner import TorchLearner
+
+OWN_STORE = "own"  # folder of a store with the runs that measure own models
+
+
+def root_of_measure(root: Path, *, own: bool) -> Path:
+    """Return the folder of a store whose runs have a measure: own models, or the global one."""
+    return root / OWN_STORE if own else root
+
+
+class OwnRunFolder(RunFolder):
+    """A run folder for reading, whose accuracies and losses are those of the own models."""
+
+    def record(self) -> RunRecord:
+        """Return the committed tables, with the own columns in place of the global ones.
+
+        Raises:
+            RecordError: A committed file is missing or damaged, or contradicts the manifest.
+        """
+        made = super().record()
+        rows = made.rounds.to_pylist()
+        for row in rows:
+            row["accuracy"], row["loss"] = (row.get(name) for name in OWN_COLUMNS.names)
+        table = type(made.rounds).from_pylist(rows, ROUNDS)
+        return RunRecord(made.description, table, made.transfers)
+
+
+class OwnTests:
+    """What own models with private entries get right on the test split, while a run trains.
+
+    Results are stored as soon as their rounds are committed.
+
+    Args:
+        learner: Learner of the run.
+        folder: Its folder, which the caller has locked.
+    """
+
+    def __init__(self, learner: TorchLearner, folder: RunFolder) -> None:
+        self._learner, self._folder = learner, folder
+        self._split = learner.on_device(learner.config.task.content.test)
+        self._new: dict[int, NDArray[np.float64]] = {}
+
+    def note(self, row: Mapping[str, Any]) -> None:
+        """Measure the models after a round, given its row of the record, if it is evaluated."""
+        if row["accuracy"] is not None:
+            self._new[row["round"]] = self._learner.own_right(self._split)
+        self.store()
+
+    def store(self) -> None:
+        """Store what is measured of committed rounds."""
+        committed = self._folder.manifest().rounds if self._new else 0
+        if made := {
+            number: right_M for number, right_M in self._new.items() if number <= committed
+        }:
+            self._folder.note_own_on_test(made)
+            self._new = {n: right_M for n, right_M in self._new.items() if n not in made}
+
+
+def own_hits(config: RunConfig, models: Sequence[ModelOnTest]) -> HitsOnTest:
+    """Return what own models get right on test where all clients hold the global model."""
+    weights_CM = own_weights(config, config.task.content.test[1])
+    rights = [model.right.astype(np.float64) for model in models]
+    if weights_CM is not None:
+        weight_M = weights_CM.mean(axis=0) * weights_CM.shape[1]
+        rights = [right_M * weight_M for right_M in rights]
+    return HitsOnTest.of_right(rights, predictions_by_example(config.task))
