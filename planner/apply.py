@@ -303,6 +303,8 @@ def _card_facts(applied: AppliedPlan) -> dict[str, str]:
         f"simulated time on {network}": made.time.text if made.time else "unknown",
         "budget": applied.limit.budget.text,
     }
+    if applied.plan.measures_own:
+        results["every accuracy"] = f"{applied.plan.measure_text}; the adapter is the server's"
     return training_facts(applied.config) | results
 
 

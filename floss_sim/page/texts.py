@@ -63,6 +63,11 @@ WARN_CHANCE = (
     "Nothing was learned: the best run has {best} % right answers, which always guessing the most "
     "frequent answer has, too ({chance} %). Raise the task's learning rates or the budget."
 )
+WARN_CHANCE_OWN = (
+    "Nothing was learned: the best run has {best} % right answers, which always guessing each "
+    "client's most frequent answer has, too ({chance} %). Raise the task's learning rates or the "
+    "budget."
+)
 WARN_CAP = "The cap of {cap} rounds ends the run, not the budget: {spent} % of it is used."
 WARN_EFFORT = "The search ended before this run did; more search may find a better one."
 WARN_INTERRUPTED = "The search was interrupted: this is the best run so far."

@@ -39,7 +39,6 @@ from floss_sim.files import remove
 from floss_sim.fingerprints import fingerprint
 from floss_sim.methods.search_axes import searched_methods
 from floss_sim.page.library import MISSING, is_installed
-from floss_sim.runs.own_data import own_data_text
 from floss_sim.tasks import load_task
 from floss_sim.vectors.density import format_density, parse_density
 from planner.answers import parse_cells
@@ -409,7 +408,7 @@ def plan(
     for line in space.notes():
         print(line, file=sys.stderr)
     if dry_run_:
-        print_dry_run(dry_run_with_progress(request, store, asked), json_)
+        print_dry_run(dry_run_with_progress(request, store, asked), json_, request.measure_text)
         return
     cells = parse_cells(also, profile) if also else ()
     if not training["effort"]:
@@ -418,9 +417,7 @@ def plan(
         if found[0].from_tasks:
             with late_lines("measuring a step on this machine"):
                 offer = training_offer_of(request, store=store, device=asked.device)
-        if request.measures_own and not json_:
-            note(f"Every accuracy is the {own_data_text(loaded.partition.law)}.")
-        _print_answers(found, profile.name, json_, offer)
+        _print_answers(found, request, json_, offer)
         return
     folder = (out or _default_folder(request)).expanduser()
     plan_folder.check_writable(folder)
@@ -450,14 +447,16 @@ def plan(
 
 
 def _print_answers(
-    answers: Sequence[Answer], network: str, as_json: bool, offer: TrainingOffer | None
+    answers: Sequence[Answer], request: Request, as_json: bool, offer: TrainingOffer | None
 ) -> None:
     """Print stored answers; exit with 3 where none is known, or none has learned anything."""
     if as_json:
         told = {"ten_minutes": offer.to_json()} if offer else {}
         print_json({"answers": [answer.to_json() for answer in answers], **told})
     else:
-        print_answers(answers, network)
+        print_answers(answers, request.profile.name, own=request.measures_own)
+        if request.measures_own:
+            note(f"Every accuracy is an own accuracy: {request.measure_text}.")
         if offer:
             note(offer_sentence(offer))
     if not any(answer.accuracy is not None and answer.learned for answer in answers):

@@ -54,11 +54,17 @@ def print_plan(made: Plan) -> None:
         show_whole(_table(front_title(made), FRONT_COLUMNS, front_rows(made)))
     if made.also:
         print()
-        print_answers(made.also, made.request["network"])
+        print_answers(made.also, made.request["network"], own=made.measures_own)
 
 
-def print_dry_run(found: DryRun, as_json: bool) -> None:
-    """Print what a search would train, and how long that takes."""
+def print_dry_run(found: DryRun, as_json: bool, measure: str = "") -> None:
+    """Print what a search would train, and how long that takes.
+
+    Args:
+        found: What it would do.
+        as_json: Whether to print JSON.
+        measure: What its accuracies are; empty if they are those of one model for all clients.
+    """
     if as_json:
         print_json(found.to_json())
         return
@@ -70,11 +76,14 @@ def print_dry_run(found: DryRun, as_json: bool) -> None:
         if found.measured
         else "by the stored runs, a local step of one client takes"
     )
+    work = f"{found.work_text()}." + (
+        f"\nEvery accuracy is an own accuracy: {measure}." if measure else ""
+    )
     if found.trains_nothing:
-        print_text(f"{found.work_text()}.\nAbout {wall} ({low} to {high}) on this machine.")
+        print_text(f"{work}\nAbout {wall} ({low} to {high}) on this machine.")
         return
     print_text(
-        f"{found.work_text()}.\n"
+        f"{work}\n"
         f"About {wall} ({low} to {high}) on this machine, {format_duration(found.start_s)} of it "
         f"for the start of the processes: {source} {format_duration(found.step_s)}.\n"
         f"About {format_bytes(found.memory_bytes)} of memory, and at most "
@@ -102,12 +111,13 @@ def _table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[st
     return table
 
 
-def print_answers(answers: Sequence[Answer], network: str) -> None:
+def print_answers(answers: Sequence[Answer], network: str, *, own: bool = False) -> None:
     """Print answers from the store.
 
     Args:
         answers: At least one.
         network: The plan's, which is not repeated.
+        own: Whether accuracies are those of the clients' own models.
     """
     rows = [answer_row(answer, network) for answer in answers]
     shown = len(ANSWER_COLUMNS) if any(row[-1] for row in rows) else len(ANSWER_COLUMNS) - 1
@@ -120,5 +130,5 @@ def print_answers(answers: Sequence[Answer], network: str) -> None:
     if usage := device_rows(answers, network):
         show_whole(_table(None, USAGE_COLUMNS, usage))
         print()
-    for line in answer_sentences(answers):
+    for line in answer_sentences(answers, own=own):
         note(line)

@@ -231,20 +231,22 @@ class CurveStore:
             learner.measures_own = self.own
             tests = OwnTests(learner, folder) if self.own and config.method.private else None
             note_machine(folder.path, before, machine_type(self.device).model_dump())
-            record = yield from run_steps(
-                config,
-                load_profile(_RECORDING_NETWORK),
-                learner,
-                rounds=rounds,
-                folder=folder,
-                eval_every=_EVAL_EVERY,
-                eval_at=_EVAL_AT,
-                clock=clock,
-                stop=is_over,
-                on_round=tests.note if tests else lambda row: None,
-            )
-            if tests:
-                tests.store()
+            try:
+                record = yield from run_steps(
+                    config,
+                    load_profile(_RECORDING_NETWORK),
+                    learner,
+                    rounds=rounds,
+                    folder=folder,
+                    eval_every=_EVAL_EVERY,
+                    eval_at=_EVAL_AT,
+                    clock=clock,
+                    stop=is_over,
+                    on_round=tests.note if tests else lambda row: None,
+                )
+            finally:
+                if tests:
+                    tests.store()
         return int(record.rounds.num_rows) - before
 
     def cached_on_test(self, config: RunConfig, rounds: int) -> HitsOnTest | None:

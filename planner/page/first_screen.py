@@ -69,7 +69,7 @@ def answer(plan: Plan) -> str:
     if plan.reached and plan.target is not None:
         lines.append(texts.ANSWER_REACHED.format(target=percent(plan.target)))
     if plan.measures_own:
-        lines.append(f"Every accuracy is the {plan.measure_text}.")
+        lines.append(f"Every accuracy is an own accuracy: {plan.measure_text}.")
     return " ".join(lines if plan.learned else [texts.ANSWER_NOTHING, *lines])
 
 
@@ -137,8 +137,9 @@ def plan_warnings(plan: Plan, profile: NetworkProfile | None) -> list[str]:
     if plan.interrupted:
         found.append(texts.WARN_INTERRUPTED)
     if not plan.learned and plan.chance is not None:
+        warning = texts.WARN_CHANCE_OWN if plan.measures_own else texts.WARN_CHANCE
         ends = {"best": percent(plan.best_accuracy), "chance": percent(plan.chance)}
-        found.append(texts.WARN_CHANCE.format(**ends))
+        found.append(warning.format(**ends))
     if plan.reached is False and plan.target is not None:
         found.append(texts.WARN_TARGET.format(target=percent(plan.target)))
     if best.binds == "round cap":

@@ -92,7 +92,7 @@ def _is_cheaper_way(made: Outcome, runs: Iterable[Outcome]) -> bool:
 def _chance(plan: Plan) -> Iterator[str]:
     """Yield an accuracy of the most frequent class that is no share of the predictions."""
     predictions = plan.request["judged"]["validation"]
-    if plan.chance is not None:
+    if plan.chance is not None and not plan.measures_own:
         count = plan.chance * predictions
         if count < 1 - _NEAR or not _same(count, round(count), _NEAR):
             yield f"chance_accuracy: {plan.chance:g} is no share of {predictions} predictions"

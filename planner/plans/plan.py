@@ -73,8 +73,8 @@ class Plan:
             None if there is none, or if this is not known.
         straggler: The client that decides how long the recommended run takes; None if none does.
         traffic_alone: Whether the plan's network has no round trip and no compute.
-        chance: Validation accuracy of always predicting the most frequent class, 0 to 1; None if
-            unknown.
+        chance: Validation accuracy of always predicting the most frequent class, 0 to 1, in plans
+            of own models that of each client; None if unknown.
         cheaper: Measured runs with a share of the recommended run's bytes, most bytes first.
         better_stored: A clearly better run of another search that the store holds; None if there
             is none, or if the plan was made without a look at the store's other runs.
@@ -157,9 +157,14 @@ class Plan:
 
     @property
     def most_frequent(self) -> int | None:
-        """The validation predictions of the most frequent class; None if unknown."""
+        """The validation predictions of the most frequent class; None if unknown, or of own models.
+
+        Own models may always name a class each, which is no share of the predictions.
+        """
         predictions: int = self.request["judged"]["validation"]
-        return None if self.chance is None else round(self.chance * predictions)
+        if self.chance is None or self.measures_own:
+            return None
+        return round(self.chance * predictions)
 
     def ties(self, outcome: Outcome) -> bool:
         """Return whether an outcome ties with the best: within ``margin`` of its accuracy."""

@@ -17,6 +17,7 @@ from floss_sim.methods import METHODS, dense
 from floss_sim.methods.search_axes import reason_not_searched
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.runs.config import RunConfig, stack_layers
+from floss_sim.runs.own_data import own_data_text, own_weights
 from floss_sim.tasks import Task, load_task
 from planner.candidates import DEFAULTS, FLOSS, OPTIONAL_AXES, Candidate, axis_values, grid
 from planner.curves import Curve
@@ -249,6 +250,11 @@ class Request:
         """Whether accuracies are those of the clients' own models."""
         return self.accuracy == OWN
 
+    @property
+    def measure_text(self) -> str:
+        """What every accuracy is, in words; empty if it is that of one model for all clients."""
+        return own_data_text(self.task.partition.law) if self.measures_own else ""
+
     def _check_measure(self) -> None:
         """Raise ConfigError if the measure is unknown, or a candidate needs the other one."""
         if self.accuracy not in MEASURES:
@@ -392,7 +398,16 @@ class Request:
         return self.prior.for_task(self.task.backbone_hash, chance, layers)
 
     def chance_accuracy(self) -> float:
-        """Return the validation accuracy of always predicting the most frequent class or token."""
+        """Return the validation accuracy of always predicting the most frequent class or token.
+
+        A search of own models has instead the mean over clients of each one's largest label share,
+        as each of them may always name another label.
+        """
         x, y = self.task.content.validation
+        if self.measures_own:
+            weights_CE = own_weights(self.reference(), y)
+            if weights_CE is not None:
+                shares_KC = [weights_CE[:, y == label].sum(axis=1) for label in np.unique(y)]
+                return float(np.max(shares_KC, axis=0).mean())
         targets = x[:, 1:][x[:, 1:] >= 0] if self.task.kind == NEXT_TOKEN else y
         return float(np.unique(targets, return_counts=True)[1].max() / len(targets))

@@ -131,8 +131,13 @@ def _bytes_text(answer: Answer) -> str:
     return format_predicted_bytes(answer.total_bytes, error)
 
 
-def answer_sentences(answers: Sequence[Answer]) -> list[str]:
-    """Return the sentences printed below a table of answers."""
+def answer_sentences(answers: Sequence[Answer], *, own: bool = False) -> list[str]:
+    """Return the sentences printed below a table of answers.
+
+    Args:
+        answers: The answers.
+        own: Whether their accuracies are those of the clients' own models.
+    """
     lines = [
         f"{_accuracy_text(a)} is a forecast, {100 * LEVEL:.0f} % interval "
         f"{interval_text(a.interval)}; {a.measured} of {a.searched} candidates are measured up to "
@@ -143,7 +148,8 @@ def answer_sentences(answers: Sequence[Answer]) -> list[str]:
     lines += [_other_tasks_sentence(answer) for answer in answers if answer.from_tasks]
     lines += [_stop_sentence(answer) for answer in answers if answer.rounds < answer.affords]
     lines += [
-        f"{answer.budget}: nothing was learned: the accuracy {chance_clause(answer.chance)}."
+        f"{answer.budget}: nothing was learned: the accuracy "
+        f"{chance_clause(answer.chance, own=own)}."
         for answer in answers
         if answer.chance is not None and not answer.learned and answer.accuracy is not None
     ]

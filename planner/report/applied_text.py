@@ -24,6 +24,8 @@ from planner.report.plan_folder import create_folder
 from planner.report.time_text import median_s, time_words, traffic_sentence
 from planner.report.usage_text import USAGE_COLUMNS, usage_cells
 
+_OWN_ADAPTER = "The adapter is the server's, without what clients keep."
+
 
 def rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
     """Return the table rows: planned, predicted without training, and realised values."""
@@ -128,7 +130,9 @@ def sentences(applied: AppliedPlan) -> list[str]:
         lines.append(f"The realised run takes {time_words(made)}.")
     lines += traffic_sentence(applied.plan)
     if applied.plan.measures_own:
-        lines.append(f"Every accuracy is the {applied.plan.measure_text}.")
+        lines.append(
+            f"Every accuracy is an own accuracy: {applied.plan.measure_text}. {_OWN_ADAPTER}"
+        )
     lines.append(f"± of an accuracy is half of its {100 * LEVEL:.0f} % interval.")
     return [*_chance_sentence(applied.plan), *lines]
 
@@ -139,8 +143,8 @@ def _chance_sentence(plan: Plan) -> list[str]:
         return []
     return [
         f"Nothing was learned: the plan's best validation accuracy, {plan.best_accuracy:.3f}, "
-        f"{chance_clause(plan.chance)}. Plan again with more rounds, other learning rates or a "
-        "larger budget."
+        f"{chance_clause(plan.chance, own=plan.measures_own)}. Plan again with more "
+        "rounds, other learning rates or a larger budget."
     ]
 
 

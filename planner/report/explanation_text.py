@@ -57,12 +57,15 @@ def explanation_sentences(plan: Plan) -> list[str]:
     return lines
 
 
-def chance_clause(chance: float) -> str:
-    """Return that an accuracy does not exceed that of chance, 0 to 1."""
-    return (
-        f"is not above that of always predicting the most frequent class ({chance:.3f}) by two "
-        "standard errors"
-    )
+def chance_clause(chance: float, *, own: bool = False) -> str:
+    """Return that an accuracy does not exceed that of chance, 0 to 1.
+
+    Args:
+        chance: The accuracy of chance.
+        own: Whether it is that of the clients' own models.
+    """
+    class_ = "each client's most frequent class" if own else "the most frequent class"
+    return f"is not above that of always predicting {class_} ({chance:.3f}) by two standard errors"
 
 
 def interval_text(range_: Range) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from floss_sim.analysis.on_test import AccuracyOnTest
-from floss_sim.runs.own_data import OWN_LABEL
 from floss_sim.units import format_bytes
 from floss_sim.vectors.density import format_density
 from planner.forecasts.intervals import LEVEL, Interval
@@ -22,10 +21,8 @@ DENSITIES_LEGEND = "down and up are the shares of entries sent"
 
 
 def plan_title(plan: Plan) -> str:
-    """Return the title of the plan's table: task, network and budget, and a measure but P * M's."""
-    measure = f"; accuracy: {OWN_LABEL}" if plan.measures_own else ""
-    network = plan.request["network"]
-    return f"{plan.request['task']} on {network}: {plan.limit.describe()}{measure}"
+    """Return the title of the plan's table: task, network and budget."""
+    return f"{plan.request['task']} on {plan.request['network']}: {plan.limit.describe()}"
 
 
 def columns(plan: Plan) -> tuple[str, ...]:
@@ -53,7 +50,11 @@ def legend(plan: Plan) -> str:
         f"validation for these {judged['validation']} {judged['what']}, on which the plan was "
         "chosen, on test for further ones, too. Test and other networks are for plan and baselines "
         "alone; spent is the share of the budget.",
-        *([f"Every accuracy is the {plan.measure_text}."] if plan.measures_own else []),
+        *(
+            [f"Every accuracy is an own accuracy: {plan.measure_text}."]
+            if plan.measures_own
+            else []
+        ),
         *_others_text(plan),
         "rule is the thesis' rule (Raje, 2024): download density 1/4, upload density 1/4 over the "
         f"ratio of download to upload rate{_own_fleet_clause(plan)}.",

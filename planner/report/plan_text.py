@@ -170,7 +170,8 @@ def _chance_sentence(plan: Plan) -> list[str]:
         return []
     return [
         f"Nothing was learned: the best validation accuracy, {plan.best_accuracy:.3f}, "
-        f"{chance_clause(plan.chance)}. Raise the task's learning rates{_limit_to_raise(plan)}."
+        f"{chance_clause(plan.chance, own=plan.measures_own)}. Raise the task's learning "
+        f"rates{_limit_to_raise(plan)}."
     ]
 
 

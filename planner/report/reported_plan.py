@@ -48,7 +48,7 @@ class ReportedPlan(Plan):
             lines += ["", ANSWERS_TITLE]
             for columns_, rows in _answer_tables(self):
                 lines += [*_aligned_lines([columns_, *rows]), ""]
-            lines += answer_sentences(self.also)
+            lines += answer_sentences(self.also, own=self.measures_own)
         return "\n".join(lines)
 
     def save(self, folder: str | Path) -> None:
@@ -81,7 +81,8 @@ class ReportedPlan(Plan):
             titles = (ANSWERS_TITLE, "", "")
             tables = zip(_answer_tables(self), titles, strict=False)
             parts += [html_table(rows, columns_, title) for (columns_, rows), title in tables]
-            parts.append(html_table([line] for line in answer_sentences(self.also)))
+            lines = answer_sentences(self.also, own=self.measures_own)
+            parts.append(html_table([line] for line in lines))
         return "".join(parts)
 
 

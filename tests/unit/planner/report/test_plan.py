@@ -197,7 +197,7 @@ def test_what_was_realised_is_judged_as_the_plan_judges():
     told = AppliedPlan(
         plan=SimpleNamespace(
             recommendation=planned, request={"seed": 0}, cost=lambda c: None, next_seed=1,
-            learned=True, traffic_alone=False,
+            learned=True, traffic_alone=False, measures_own=False,
             limit=Limit(parse_budget("1MB"), 1e6, (), 5),
         ),
         seed=0, config=None, outcome=made, record=None, folder=None, limit=None, trained=0,
