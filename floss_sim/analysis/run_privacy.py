@@ -1,9 +1,9 @@
-"""Privacy of a run: epsilon of its rounds, planned before training or computed from its record.
+"""Privacy of a run: epsilon of its rounds, and its plan before training.
 
-Before training, cohorts are those that the run will draw, and all their clients report. By the
-record, a round counts with the updates that arrived: with trust ``sum`` the noise of missing
-clients is missing, too, and k of K reports have the multiplier s sqrt(k / K). Sampling helps only
-where every client is equally likely to take part, so not where time or losses choose the clients.
+A planned run has the cohorts that it will draw, and all their clients report. A round counts with
+the updates that arrive: with trust ``sum`` the noise of missing clients is missing, too, and k of K
+reports have the multiplier s sqrt(k / K). Sampling helps only where every client is equally likely
+to take part, so not where time or losses choose the clients.
 """
 
 from __future__ import annotations
@@ -14,19 +14,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import pyarrow.compute as pc
-
 from floss_sim.analysis.privacy_accountant import (
     composed_epsilon,
     noise_for,
     sampled_epsilon,
 )
-from floss_sim.errors import ConfigError, RecordError
+from floss_sim.errors import ConfigError
 from floss_sim.methods import TRUSTS, DifferentialPrivacy
 from floss_sim.protocol.sampling import draw_cohort
-from floss_sim.records import RunRecord
-from floss_sim.runs.config import RunConfig
-from floss_sim.simulator.participation import AGGREGATED
 
 
 @dataclass(frozen=True)
@@ -154,71 +149,6 @@ def planned_privacy(
         for client in draw_cohort(seed, number + 1, clients, cohort).clients:
             rounds_of.setdefault(client, []).append(number)
     return RunPrivacy(settings, clients, cohort, True, [cohort] * rounds, rounds_of)
-
-
-def privacy_of_config(config: RunConfig, rounds: int) -> RunPrivacy | None:
-    """Return the privacy of a run whose rounds all wait for their clients; None without it."""
-    if (settings := config.method.privacy) is None:
-        return None
-    return planned_privacy(
-        settings, clients=config.fleet.clients, cohort=config.server.cohort, seed=config.seed,
-        rounds=rounds,
-    )  # fmt: skip
-
-
-def recorded_privacy(record: RunRecord, rounds: int | None = None) -> RunPrivacy | None:
-    """Return the privacy of a recorded run; None if it ran without.
-
-    Args:
-        record: The record.
-        rounds: Rounds that count, from the first; None: all.
-
-    Raises:
-        RecordError: The description does not say what the privacy was.
-    """
-    trajectory = record.description.get("trajectory", {})
-    told = trajectory.get("method", {}).get("privacy")
-    if told is None:
-        return None
-    try:
-        settings = DifferentialPrivacy(**{"clip": math.inf, **told})
-        cohort, clients = trajectory["server"]["cohort"], trajectory["fleet"]["clients"]
-    except (KeyError, TypeError, ConfigError):
-        raise RecordError("the record's description has no privacy that can be read") from None
-    reports = record.rounds["reports"].to_pylist()[:rounds]
-    uploads = record.transfers.filter(pc.equal(record.transfers["direction"], "up"))
-    if settings.trust != "local":
-        uploads = uploads.filter(pc.equal(uploads["fate"], AGGREGATED))
-    rounds_of: dict[int, list[int]] = {}
-    for number, client in zip(
-        uploads["round"].to_pylist(), uploads["client"].to_pylist(), strict=True
-    ):
-        if number <= len(reports):
-            rounds_of.setdefault(client, []).append(number - 1)
-    sampled = "conditions" not in trajectory
-    return RunPrivacy(settings, clients, cohort, sampled, reports, rounds_of)
-
-
-def told_privacy(record: RunRecord, rounds: int, evaluated: Sequence[int]) -> dict[str, Any] | None:
-    """Return a run's epsilon, as plain values with a sentence; None without privacy.
-
-    Args:
-        record: The record.
-        rounds: Rounds that count, from the first.
-        evaluated: Rounds after which epsilon is stated, too.
-
-    Raises:
-        ConfigError: The library is not installed.
-        RecordError: The description does not say what the privacy was.
-    """
-
-    def reached(count: int) -> RunPrivacy | None:
-        return recorded_privacy(record, count)
-
-    if (last := reached(rounds)) is None:
-        return None
-    at = {n: found.to_json()["epsilon"] for n in evaluated if (found := reached(n))}
-    return {**last.to_json(), "text": last.text, "epsilon_by_round": at}
 
 
 def with_epsilon(planned: RunPrivacy, epsilon: float) -> RunPrivacy:

@@ -17,7 +17,7 @@ from floss_sim.analysis.recorded_networks import (
     is_timed_on,
     unknown_reason,
 )
-from floss_sim.analysis.run_privacy import recorded_privacy
+from floss_sim.analysis.recorded_privacy import recorded_privacy
 from floss_sim.analysis.run_times import time_spread
 from floss_sim.analysis.stragglers import Straggler, straggler_of
 from floss_sim.analysis.time_spread import SHAPED_NOTE, SPREAD_LEGEND, traffic_alone_note

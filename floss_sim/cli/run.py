@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from floss_sim.analysis.privacy_of_config import with_privacy_of_run
 from floss_sim.analysis.run_privacy import read_privacy
 from floss_sim.cli.console import PlainConsole, alternatives, print_json, print_text
 from floss_sim.cli.method_options import takes_method_options
@@ -17,7 +18,6 @@ from floss_sim.cli.privacy_options import (
     DpEpsilonOption,
     DpNoiseOption,
     DpTrustOption,
-    with_privacy_of_run,
 )
 from floss_sim.cli.progress_log import late_lines
 from floss_sim.cli.run_progress import train_with_progress

@@ -9,7 +9,7 @@ import numpy as np
 from rich.table import Table
 
 from floss_sim.analysis.last_part import part_text
-from floss_sim.analysis.run_privacy import told_privacy
+from floss_sim.analysis.recorded_privacy import told_privacy
 from floss_sim.analysis.time_spread import (
     PROBED_LEGEND,
     SHAPED_NOTE,

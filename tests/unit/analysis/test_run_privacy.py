@@ -12,13 +12,9 @@ from scipy.stats import norm
 
 from floss_sim import RunConfig, load_profile, load_task, run, size_only
 from floss_sim.analysis.privacy_accountant import composed_epsilon, noise_for, sampled_epsilon
-from floss_sim.analysis.run_privacy import (
-    check_planned,
-    privacy_of_config,
-    recorded_privacy,
-    told_privacy,
-    with_epsilon,
-)
+from floss_sim.analysis.privacy_of_config import privacy_of_config
+from floss_sim.analysis.recorded_privacy import recorded_privacy, told_privacy
+from floss_sim.analysis.run_privacy import check_planned, with_epsilon
 from floss_sim.errors import ConfigError
 from floss_sim.methods import DifferentialPrivacy, method_from_name
 from floss_sim.network import NetworkProfile
