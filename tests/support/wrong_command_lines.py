@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 _NO_NUMBER = ("", "x", "1e7", "0x10", "1.5", "--", "9" * 5000, "\N{SUPERSCRIPT TWO}", "1,5", "NaN")
 _NO_COUNT = (*_NO_NUMBER, "0", "-1", "1000000000000000000000")
 _NO_FLOAT = ("", "x", "nan", "-1", "0", "inf", "1,5", "1e999")
+_NO_RATES = ("x", "nan", "-1", "0", "inf", "1e999", ",", "0.01,nan")
 _NO_FILE = (
     "nowhere",
     "/nowhere/x",
@@ -87,7 +88,7 @@ COMMANDS: Mapping[tuple[str, ...], Mapping[str, Sequence[str]]] = {
         "--prior": _NO_FILE,
         "--down-densities": (*_NO_DENSITY, "1,2"), "--up-densities": _NO_DENSITY,
         "--reference-rank": (*_NO_COUNT, "65"), "--max-rounds": (*_NO_COUNT, "10000000"),
-        "--client-lrs": (*_NO_FLOAT[1:], ","), "--server-lrs": (*_NO_FLOAT[1:], "0.01,nan"),
+        "--client-lrs": _NO_RATES, "--server-lrs": _NO_RATES,
         "--cohorts": ("x", "0", "51", "1000000000"), "--epochs": ("x", "0", "1000000000", "1.5"),
         "--values": ("x", "int2"), "--methods": ("x", "hetlora"),
         "--axis": ("x", "floss.heads=2", "floss.rank=0", "floss.rank=", "ffa.rank=1"),

@@ -141,7 +141,7 @@ def test_the_first_offsets_of_pretrained_tensors_are_zero_and_those_of_the_head_
     [
         ("llama", "head", "there is no new head"),
         ("llama", "bitfit", "there is no bias in llama"),
-        ("gpt2", "adapters", "valid: lora, ffa, square, heads, bitfit, full, head"),
+        ("gpt2", "adapters", "valid: lora, ffa, square, heads, merged, bitfit, full, head"),
         ("vit", "lora", "does not predict next tokens"),
         ("bert", "full", "does not predict next tokens"),
     ],
