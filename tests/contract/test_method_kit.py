@@ -652,8 +652,9 @@ def test_predicted_sizes_are_about_those_of_the_encoded_messages(case: Case):
             assert dispatch.held == part_.dispatch.held
         guess.aggregate(arrivals)
     # Zeros are common only at first: B is zero, A has no gradient. New adapters always begin so.
+    # The nine downloads after the first round have none; of uploads, that is up to the processor.
     change = case.method.backbone_change
-    assert exact >= (4 if change and change.restarts else 10)
+    assert exact >= (4 if change and change.restarts else 9)
 
 
 def test_an_upload_that_shares_the_downloads_mask_carries_no_positions(case: Case):
