@@ -1,10 +1,11 @@
-"""Tables and picture of the study, from its data: ``results.md`` and ``accuracy.png``.
+"""Tables and picture of a task's study, from its data: ``results.md`` and ``accuracy.png``.
 
-python experiments/methods_2026/report.py
+python experiments/methods_2026/report.py experiments/methods_2026/digits/inputs.toml
 """
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from pathlib import Path
 
@@ -15,24 +16,23 @@ from scipy import stats
 
 from floss_sim.plots.figure import COLOURS, save
 
-HERE = Path(__file__).parent
 OTHERS = ("FLoSS r16, 1/4 and 1/4", "dense r16")  # what each configuration is compared with
 LEVEL = 0.9  # of intervals
 
 
-def main() -> None:
-    """Write the tables and the picture."""
-    inputs = tomllib.loads((HERE / "inputs.toml").read_text(encoding="utf-8"))
-    results = pd.read_csv(HERE / "results.csv")
+def main(path: Path) -> None:
+    """Write the tables and the picture beside the inputs."""
+    inputs = tomllib.loads(path.read_text(encoding="utf-8"))
+    results = pd.read_csv(path.with_name("results.csv"))
     order = [one["label"] for one in inputs["configuration"]]
     tables = [
         table(results[(results.upload_ratio == ratio) & (results.budget == budget)], order)
         for ratio in inputs["upload_ratios"]
         for budget in inputs["budgets"]
     ]
-    (HERE / "results.md").write_text("\n".join(tables), encoding="utf-8")
-    save(picture(results, order), HERE / "accuracy.png")
-    print((HERE / "results.md").read_text(encoding="utf-8"))
+    path.with_name("results.md").write_text("\n".join(tables), encoding="utf-8")
+    save(picture(results, order), path.with_name("accuracy.png"))
+    print("\n".join(tables))
 
 
 def table(rows: pd.DataFrame, order: list[str]) -> str:
@@ -42,7 +42,7 @@ def table(rows: pd.DataFrame, order: list[str]) -> str:
     lines = [
         f"## {budget} dense rounds, upload ratio {ratio}",
         "",
-        "| configuration | server rate | rounds | down | up | test | minus FLoSS | minus dense |",
+        "| configuration | rate | rounds | down | up | test | minus FLoSS | minus dense |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for label in order:
@@ -50,7 +50,7 @@ def table(rows: pd.DataFrame, order: list[str]) -> str:
         cap = " (cap)" if (own.binds == "cap").all() else ""
         against = [difference(tests[label] - tests[other]) for other in OTHERS]
         lines.append(
-            f"| {label} | {own.server_lr.iloc[0]:g} | {own['rounds'].mean():.0f}{cap} | "
+            f"| {label} | {own.rate.iloc[0]:g} | {own['rounds'].mean():.0f}{cap} | "
             f"{own.down_bytes.mean() / 1e6:.2f} MB | {own.up_bytes.mean() / 1e6:.2f} MB | "
             f"{100 * own.test.mean():.1f} % | {' | '.join(against)} |"
         )
@@ -94,4 +94,4 @@ def draw(panel: Axes, rows: pd.DataFrame, order: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))
