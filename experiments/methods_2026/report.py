@@ -31,7 +31,7 @@ def main(path: Path) -> None:
         for budget in inputs["budgets"]
     ]
     path.with_name("results.md").write_text("\n".join(tables), encoding="utf-8")
-    save(picture(results, order), path.with_name("accuracy.png"))
+    save(picture(path.parent.name, results, order), path.with_name("accuracy.png"))
     print("\n".join(tables))
 
 
@@ -66,7 +66,7 @@ def difference(values: pd.Series[float]) -> str:
     return f"{100 * mean:+.1f} ({100 * (mean - half):+.1f} to {100 * (mean + half):+.1f})"
 
 
-def picture(results: pd.DataFrame, order: list[str]) -> Figure:
+def picture(task: str, results: pd.DataFrame, order: list[str]) -> Figure:
     """Return test accuracies of all seeds, a panel for each upload ratio and budget."""
     ratios, budgets = results.upload_ratio.unique(), results.budget.unique()
     figure = Figure(figsize=(11, 8), layout="constrained")
@@ -78,7 +78,10 @@ def picture(results: pd.DataFrame, order: list[str]) -> Figure:
             panel.set_title(f"{budget} dense rounds, upload ratio {ratio}", fontsize="medium")
     for panel in panels[-1]:
         panel.set_xlabel("test accuracy, %")
-    figure.suptitle("Test accuracy within equal budgets. Dots are seeds, bars their means.")
+    figure.suptitle(
+        f"{task}: test accuracy within equal budgets, in rounds of {order[0]} by bytes over rates\n"
+        "dots: seeds; bars: their means; orange: what the others are compared with"
+    )
     return figure
 
 
