@@ -57,6 +57,7 @@ class CorrectedMeanStep:
 
     penalty: float = 0.01
     leaves_entries: ClassVar[bool] = False
+    takes_mean: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not 0 < self.penalty < math.inf:

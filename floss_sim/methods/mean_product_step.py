@@ -27,6 +27,7 @@ from floss_sim.methods.product_steps import (
     NewFactors,
     factors_of,
     other_entries,
+    put_factors,
 )
 from floss_sim.methods.rank_selectors import adapters
 from floss_sim.rng import LazyStream
@@ -47,6 +48,7 @@ class MeanProductStep:
 
     product_rate: float = 1.0
     leaves_entries: ClassVar[bool] = False
+    takes_mean: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not 0 < self.product_rate <= 1:
@@ -98,8 +100,7 @@ class MeanProductStep:
             left = [kept * old.b, *(w * own.b for w, own in zip(shares, trained, strict=True))]
             right = [old.a, *(own.a for own in trained)]
             new = leading_factors(np.hstack(left), np.vstack(right), old.a)
-            for tensor, matrix in zip(adapter, new, strict=True):
-                values_N[layout.slices[tensor.name]] = matrix.ravel()
+            put_factors(layout, adapter, new, values_N)
         return NewFactors(values_N, {})
 
     def settings(self) -> dict[str, Any]:

@@ -61,7 +61,6 @@ from floss_sim.methods.differential_privacy import DifferentialPrivacy, check_pr
 from floss_sim.methods.persistent_masks import PersistentMask
 from floss_sim.methods.private_entries import PrivatePart
 from floss_sim.methods.product_steps import ProductStep, RefactoringStep
-from floss_sim.methods.rebasing_step import RebasingStep
 from floss_sim.methods.schedules import Moment, selector_at
 from floss_sim.methods.selectors import SameMask, Selector, addressable_entries
 from floss_sim.methods.tier import Tier
@@ -210,8 +209,10 @@ class Method:
         """
         if self.backbone_change is not None:
             return False
-        if not isinstance(self.product_step, RebasingStep):
-            return self.product_step is None
+        if self.product_step is None:
+            return True
+        if not self.product_step.takes_mean:
+            return False
         whole = all(tier.download.density == 1 for tier in self.tiers)
         return whole and VALUE_CODES[self.down_values].is_lossless
 

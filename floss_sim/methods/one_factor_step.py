@@ -50,6 +50,7 @@ class OneFactorStep:
 
     density: float = 1.0
     leaves_entries: ClassVar[bool] = True
+    takes_mean: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "density", parse_density(self.density))

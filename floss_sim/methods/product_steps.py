@@ -102,6 +102,10 @@ class ProductStep(Protocol):
     def leaves_entries(self) -> bool:
         """Whether some rounds leave some entries of A or B as they are."""
 
+    @property
+    def takes_mean(self) -> bool:
+        """Whether the mean update is enough where all clients start from the server's values."""
+
     def changed_entries(self, layout: Layout, held: int, version: int) -> int:
         """Return the expected number of entries that change between two versions."""
 
@@ -161,6 +165,12 @@ def factors_of(layout: Layout, adapter: Adapter, vector_N: Vector) -> Factors:
     """Return the two matrices of an adapter in a vector."""
     a, b = (vector_N[layout.slices[t.name]].reshape(t.shape) for t in adapter)
     return Factors(a.astype(np.float64), b.astype(np.float64))
+
+
+def put_factors(layout: Layout, adapter: Adapter, factors: Factors, vector_N: Vector) -> None:
+    """Write the two matrices of an adapter into a vector, in place."""
+    for tensor, matrix in zip(adapter, factors, strict=True):
+        vector_N[layout.slices[tensor.name]] = matrix.ravel()
 
 
 def product_change(layout: Layout, adapter: Adapter, part: Contribution) -> tuple[Floats, Floats]:

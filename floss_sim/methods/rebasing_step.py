@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from floss_sim.methods.product_steps import (
     Gradient,
     NewFactors,
     factors_of,
+    put_factors,
 )
 from floss_sim.methods.rank_selectors import adapters
 from floss_sim.methods.tensor_kinds import kinds_mask
@@ -51,6 +52,7 @@ class RebasingStep:
     """
 
     rebase_every: int = 1
+    takes_mean: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.rebase_every < 1:
@@ -122,8 +124,7 @@ class RebasingStep:
                 continue
             new = leading_factors(old.b, old.a, old.a)
             bases[adapter[1].name] = old.a @ new.a.T
-            for tensor, matrix in zip(adapter, new, strict=True):
-                values_N[layout.slices[tensor.name]] = matrix.ravel()
+            put_factors(layout, adapter, new, values_N)
         return NewFactors(values_N, bases)
 
     def settings(self) -> dict[str, Any]:
