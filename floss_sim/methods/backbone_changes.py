@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.errors import ConfigError
+from floss_sim.methods.factored_products import product_svd
 
 Floats = NDArray[np.float64]
 Factors = tuple[Floats, Floats]
@@ -141,13 +142,9 @@ class ExactResidual:
         mean_b = sum(one.weight * one.b for one in clients) / total
         left = np.hstack([one.weight * (one.b - mean_b) for one in others])
         right = np.vstack([one.a - last.a for one in others])
-        q_left, r_left = np.linalg.qr(left)
-        q_right, r_right = np.linalg.qr(right.T)
-        u, values, v = np.linalg.svd(r_left @ r_right.T)
-        kept = int(np.count_nonzero(values > _NO_RANK * values[0]))
-        kept = kept if self.largest is None else min(kept, self.largest)
-        roots = np.sqrt(values[:kept])
-        return q_left @ u[:, :kept] * roots, roots[:, None] * v[:kept] @ q_right.T
+        u, values, v = product_svd(left, right, _NO_RANK, self.largest)
+        roots = np.sqrt(values)
+        return u * roots, roots[:, None] * v
 
     def rank(self, clients: int, rank: int, shape: tuple[int, int]) -> int:
         """Return the true rank of a residual, or as many singular values as are kept."""

@@ -93,10 +93,11 @@ class MeanProductStep:
         """
         rate, values_N = self.product_rate, server_N.copy()
         kept = 1 - rate * sum(part.weight for part in parts)
+        shares = [rate * part.weight for part in parts]
+        trained_N = [part.start - part.update for part in parts]
         for adapter in adapters(layout):
             old = factors_of(layout, adapter, server_N)
-            trained = [factors_of(layout, adapter, part.start - part.update) for part in parts]
-            shares = [rate * part.weight for part in parts]
+            trained = [factors_of(layout, adapter, own_N) for own_N in trained_N]
             left = [kept * old.b, *(w * own.b for w, own in zip(shares, trained, strict=True))]
             right = [old.a, *(own.a for own in trained)]
             new = leading_factors(np.hstack(left), np.vstack(right), old.a)
