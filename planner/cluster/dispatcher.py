@@ -2,7 +2,9 @@
 
 No more calls are under way than the engine runs at once, so that a call without an answer in its
 time has lost its worker. A call that failed is made again elsewhere, three times at most; one that
-has made progress begins to count anew. Nothing is taken from a call that was given up.
+has made progress begins to count anew. Where workers of other calls die, too, while some answer, a
+call whose workers die is made ten times at most: it is the cluster that ends them. Nothing is taken
+from a call that was given up.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from planner.execution.busy_share import BusyShare
 from planner.progress import ClusterState
 
 TRIES = 3  # of a call that makes no progress
+TRIES_OF_MANY = 10  # of a call whose workers die where those of others die, too
 _TICK_S = 0.2  # seconds between looks at waiting calls and at the clock
 _LIMIT_FACTOR = 3.0  # times the expected seconds of a call, beside the engine's patience
 _SHORTEST_SLICE_S = 2.0
@@ -40,6 +43,7 @@ class _Ready:
     call: Call
     slice_s: float
     tries: int = 0
+    lost: int = 0  # tries whose worker died
     files: set[str] = field(default_factory=set)
     not_before_s: float = 0.0
 
@@ -84,6 +88,8 @@ class Dispatcher:
         self._lock = threading.Lock()  # of the thread's start and end
         self._busy = BusyShare(engine.workers, clock)
         self._owner = OwnerTime()
+        self._lost = 0  # workers that died in calls
+        self._has_answers = False
         self.state = ClusterState(engine.name, engine.workers)
 
     def add(self, calls: Sequence[Call]) -> None:
@@ -199,7 +205,10 @@ class Dispatcher:
         try:
             parcel = future.result(timeout=0)
         except BaseException as error:  # of the worker or of the engine, whatever kind it is
-            self._make_again(sent, _lost_reason(error, self._engine))
+            if isinstance(error, self._engine.lost):
+                self._make_again_lost(sent, f"a worker died ({_line(error)})")
+            else:
+                self._make_again(sent, f"the call failed: {_line(error)}")
             return
         try:
             if not isinstance(parcel, bytes):
@@ -225,24 +234,32 @@ class Dispatcher:
         else:
             item.files.clear()
             self._owner.note_answer()
+            self._has_answers = True
             rest = item.call.take(answer, blobs)
             slice_s = min(2 * item.slice_s, self._slice_s)
             now_s = self._clock()
             later = (_Ready(c, slice_s, not_before_s=now_s + c.delay_s) for c in reversed(rest))
             self._ready.extendleft(later)
 
-    def _make_again(self, sent: _Sent, reason: str) -> None:
+    def _make_again_lost(self, sent: _Sent, reason: str) -> None:
+        """Make a call again whose worker died."""
+        self._lost += 1
+        sent.item.lost += 1
+        many_die = self._has_answers and self._lost > sent.item.lost
+        self._make_again(sent, reason, TRIES_OF_MANY if many_die else TRIES)
+
+    def _make_again(self, sent: _Sent, reason: str, most: int = TRIES) -> None:
         """Make a call again that has failed, in smaller parts and with shorter slices."""
         item = sent.item
         self.state = self.state.with_added(retries=1)
         tries = item.tries + 1
-        if tries >= TRIES:
+        if tries >= most:
             item.call.fail(reason)
             self.state = self.state.with_added(failures=1)
             return
         slice_s = max(_SHORTEST_SLICE_S, item.slice_s / 2)
         for call in item.call.parts():
-            self._ready.append(_Ready(call, slice_s, tries))
+            self._ready.append(_Ready(call, slice_s, tries, item.lost))
 
     def _give_up_overdue(self) -> None:
         now_s = self._clock()
@@ -272,12 +289,6 @@ class Dispatcher:
     def _tell(self) -> None:
         share = self._busy.note(len(self._sent)) or 0.0
         self.state = self.state.with_load(len(self._sent), len(self._ready), share)
-
-
-def _lost_reason(error: BaseException, engine: Engine) -> str:
-    if isinstance(error, engine.lost):
-        return f"a worker died ({_line(error)})"
-    return f"the call failed: {_line(error)}"
 
 
 def _line(error: BaseException) -> str:

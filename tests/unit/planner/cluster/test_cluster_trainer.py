@@ -273,6 +273,38 @@ def test_a_run_whose_workers_die_three_times_fails_with_its_reason_and_others_go
     assert_same(local, far, configs[1:])
 
 
+def test_runs_go_on_where_the_cluster_ends_workers_of_all_calls(
+    local: CurveStore, far: CurveStore, configs: list[RunConfig]
+):
+    deaths: list[str] = []
+    workers = StandInWorkers(dies_of=lambda parcel: bool(deaths and deaths.pop()))
+    with ClusterTrainer(far, workers.engine(2), runs_per_worker=1) as trainer:
+        assert trainer.train([(configs[0], 5)], lambda: None) == [5]
+        deaths += [DIES] * 10
+        jobs = [(config, ROUNDS) for config in configs]
+        assert trainer.train(jobs, lambda: None) == [ROUNDS - 5, ROUNDS]
+        assert trainer.state.retries == 10
+    assert_same(local, far, configs)
+
+
+def test_a_run_that_ends_its_workers_fails_though_the_cluster_ends_others(
+    far: CurveStore, configs: list[RunConfig]
+):
+    run = far.describe(configs[0])["fingerprint"]
+    deaths: list[str] = []
+    workers = StandInWorkers(
+        dies_of=lambda parcel: (
+            bool(deaths and deaths.pop()) or run in str(unpack_parcel(parcel)[0]["runs"])
+        )
+    )
+    with ClusterTrainer(far, workers.engine(), runs_per_worker=1) as trainer:
+        assert trainer.train([(configs[1], ROUNDS - 1)], lambda: None) == [ROUNDS - 1]
+        deaths.append(DIES)
+        assert trainer.train([(configs[1], ROUNDS)], lambda: None) == [1]
+        assert trainer.train([(configs[0], ROUNDS)], lambda: None) == [None]
+        assert trainer.state.retries == 1 + 10
+
+
 def test_a_worker_that_does_not_answer_is_given_up_and_its_late_answer_ignored(
     local: CurveStore, far: CurveStore, configs: list[RunConfig]
 ):
