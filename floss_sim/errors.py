@@ -14,6 +14,7 @@
     │   └── RecordError          a run folder that cannot be used
     │       └── RecordLockedError  another process is writing it
     ├── PayloadError             bytes that are not a message of this layout
+    │   └── MissingStateError    a download builds on what its client does not hold
     └── DivergedError            training diverged; exit code 4
         └── NonFiniteUpdateError   a client's update holds NaN or infinity
 """
@@ -76,6 +77,10 @@ class RecordLockedError(RecordError):
 
 class PayloadError(FlossError):
     """Bytes are not a well-formed message of the expected layout."""
+
+
+class MissingStateError(PayloadError):
+    """A download builds on what its client does not hold, or does not hold any more."""
 
 
 class DivergedError(FlossError):

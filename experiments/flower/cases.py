@@ -80,9 +80,7 @@ def _in_process(app: Path, out: Path, files: Sequence[Path]) -> RunRecord:
         for _ in range(ROUNDS):
             replies = {}
             for sent in server.open_round(range(len(nodes))):
-                upload = nodes[sent.client].train(
-                    sent.client, sent.sequence, sent.version, sent.blob, {}
-                )
+                upload = nodes[sent.client].train(sent, {})
                 replies[sent.client] = Reply(upload.blob, upload.examples)
             server.close_round(replies)
         server.finish()

@@ -2,9 +2,9 @@
 
     python experiments/flower/check.py --flower .venv-flower/bin --out experiments/flower/check.md
 
-Five methods run in Flower's simulation engine, and one on a SuperLink with nodes as processes. Each
-record must equal the one of ``floss-sim run --learner sequential``. Then come the cases of
-:mod:`cases`.
+The methods of ``METHODS`` run in Flower's simulation engine, and one on a SuperLink with nodes as
+processes. Each record must equal the one of ``floss-sim run --learner sequential``. Then come the
+cases of :mod:`cases`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,11 @@ METHODS = {
     "ecolora": method_from_name("ecolora", segments=2, half_life=1.0),
     "freezing": method_from_name("freezing", freeze_every=1),
     "fed-sb": method_from_name("fed-sb", up_density=1 / 2),
+    "flora": method_from_name("flora"),
+    "fedex-lora": method_from_name("fedex-lora", down_values="int8"),
+    "fedkseed": method_from_name("fedkseed", seeds=64, steps=8),
+    "sparse-adapter": method_from_name("sparse-adapter", dense_head=True),
+    "change ledger": method_from_name("rolora", change_ledger=True),
 }
 COLUMNS = ["round", "version", "reports", "down_bytes", "up_bytes", "wasted_bytes", "accuracy",
            "loss", "dense_accuracy", "dense_loss"]  # fmt: skip

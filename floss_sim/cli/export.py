@@ -20,8 +20,8 @@ HELP = """Write a recorded run as an app of a deployment framework.
 
 The app trains the run again: the same task, partition, seed, method and rounds, with floss-sim as
 its library; a wheel of it lies beside the app. On one machine its curve is that of floss-sim run
---learner sequential, bit for bit. Methods with masks that the server keeps (sparse-adapter,
-adapter-lth, --mask-ledger) cannot be exported.
+--learner sequential, bit for bit. Refused: --mask-ledger, and sparse-adapter and adapter-lth with
+--pick random, since nodes lack the server's history of masks.
 
 Examples:
 

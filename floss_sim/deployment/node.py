@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -10,12 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from floss_sim.deployment.run_file import DeployedRun, read_run_file
-from floss_sim.errors import ConfigError, PayloadError
+from floss_sim.errors import ConfigError, MissingStateError, PayloadError
 from floss_sim.protocol import ClientState, Dispatch, Upload
 from floss_sim.runs.config import RunConfig
 from floss_sim.tasks.partition import Indices
 from floss_sim.training import open_learner
-from floss_sim.wire import sent_entries
 
 if TYPE_CHECKING:
     from floss_sim.training.learners.torch_learner import TorchLearner
@@ -67,34 +68,37 @@ class NodeRun:
             config = _OwnDataConfig(**{**given, "task": task})
         return cls(run, open_learner(config, device, 1, "sequential"))
 
-    def train(
-        self, client: int, sequence: int, version: int, payload: bytes, state: ClientState
-    ) -> Upload:
+    def train(self, dispatch: Dispatch, state: ClientState) -> Upload:
         """Return the upload of a download, and the states that the client may keep.
 
         Args:
-            client: Number of the client.
-            sequence: Number of the dispatch.
-            version: Version of the global adapter.
-            payload: The encoded download.
+            dispatch: The download as it came; its number of entries is not used.
             state: State that the client kept from its last participation.
 
         Raises:
             ConfigError: The client is not in the fleet, or has no example.
             PayloadError: The download is no message of this run.
+            MissingStateError: The download builds on a state that the client has lost.
             NonFiniteUpdateError: Training diverged.
         """
-        config = self._learner.config
-        if not 0 <= client < config.fleet.clients:
-            raise ConfigError(f"no client {client} in a fleet of {config.fleet.clients}")
-        if not len(config.clients[client]):
-            raise ConfigError(f"client {client} has no example to train on")
-        try:
-            entries = sent_entries(payload)
-        except PayloadError as error:
-            raise PayloadError(f"the download of client {client}: {error}") from None
-        dispatch = Dispatch(sequence, client, version, len(payload), entries, payload)
-        try:
+        with self._received(dispatch, state):
+            if not len(self._learner.config.clients[dispatch.client]):
+                raise ConfigError(f"client {dispatch.client} has no example to train on")
             return self._learner.train(dispatch, state)
+
+    @contextmanager
+    def _received(self, dispatch: Dispatch, state: ClientState) -> Iterator[None]:
+        """Hold a client's state, and nothing of others, for the block that uses its download."""
+        client, learner = dispatch.client, self._learner
+        fleet = learner.config.fleet.clients
+        if not 0 <= client < fleet:
+            raise ConfigError(f"no client {client} in a fleet of {fleet}")
+        learner.restore_clients({client: state})
+        try:
+            if learner.method.change_ledger and dispatch.held and not state:
+                raise MissingStateError(f"changes since version {dispatch.held}, which is lost")
+            yield
+        except PayloadError as error:
+            raise type(error)(f"the download of client {client}: {error}") from None
         finally:
-            self._learner.forget(dispatch)
+            learner.forget(dispatch)

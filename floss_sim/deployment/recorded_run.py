@@ -8,7 +8,7 @@ from typing import Any
 
 from floss_sim import documents
 from floss_sim.deployment.export import check_export, export_app
-from floss_sim.deployment.run_file import check_method, check_no_privacy
+from floss_sim.deployment.run_file import check_method
 from floss_sim.documents import Section
 from floss_sim.errors import ConfigError, RecordError
 from floss_sim.methods.from_settings import method_from_settings
@@ -57,17 +57,13 @@ def recorded_config(
             "simulated time affected the training of this run (its policy or lost clients), which "
             "an app cannot repeat; valid: a run whose rounds waited for all their clients"
         )
-    settings = stated.get("method")
-    ledgers = ("mask_ledger", "change_ledger")
-    ledger = isinstance(settings, Mapping) and any(settings.get(name) for name in ledgers)
-    check_method(str(description.get("method")), ledger)
-    check_no_privacy(settings if isinstance(settings, Mapping) else {})
     try:
         method = method_from_settings(str(description["method"]), stated["method"])
         lora = {**_LORA_DEFAULTS, **stated.get("lora", {})}
         rank, seed, name = stated.get("rank", 1), stated["seed"], task or str(stated["task"])
     except (KeyError, TypeError):
         raise RecordError("the description of the run (run.json) is damaged") from None
+    check_method(method)
     made = {**(changes or {}), **_section_changes(stated)}
     made |= {f"lora.{key}": value for key, value in lora.items()} if "lora" in stated else {}
     loaded = load_task(name, dataset=dataset, backbone=backbone, changes=made)

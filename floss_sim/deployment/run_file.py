@@ -7,7 +7,6 @@ backbone: a machine whose files differ says so before it trains.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +17,7 @@ from floss_sim import documents
 from floss_sim.documents import OneFullLine, Section
 from floss_sim.errors import ConfigError
 from floss_sim.fingerprints import fingerprint
+from floss_sim.methods import Method
 from floss_sim.methods.from_settings import method_from_settings
 from floss_sim.runs.config import RunConfig
 from floss_sim.tasks import hub, load_task, packaged_tasks
@@ -25,34 +25,6 @@ from floss_sim.toml_json import read_json
 
 RUN_FILE, TASK_FILE = "run.json", "task.toml"
 _VERSION: Literal[1] = 1
-_METHODS = (
-    "dense",
-    "floss",
-    "floss-tiers",
-    "hetlora",
-    "rolora",
-    "fslora",
-    "lora-a2",
-    "fedsrd",
-    "ecolora",
-    "freezing",
-    "flexlora",
-    "lora-fair",
-    "fedsvd",
-    "fed-sb",
-    "ravan",
-    "ffa",
-    "bitfit",
-    "full",
-    "head",
-)
-_REFUSALS = {
-    "fedsa-lora": "whose server lacks the clients' B and so has no model to evaluate",
-    "feddpa": "whose server cannot measure the clients' own models, which are what it is for",
-    "flora": "whose downloads change the backbone of its nodes, which an app keeps as it is",
-    "fedex-lora": "whose downloads change the backbone of its nodes, which an app keeps as it is",
-    "fedkseed": "whose nodes would train without gradients, which those of an app do not",
-}
 _Count = Annotated[int, Field(ge=1)]
 
 
@@ -114,8 +86,7 @@ class RunFile(Section):
             ConfigError: The app cannot hold the method.
         """
         method = config.method
-        check_method(method.name, method.has_ledger)
-        check_no_privacy(method.settings())
+        check_method(method)
         loaded = config.task
         if task not in packaged_tasks():
             dataset = dataset or _local_path(loaded.data.dataset, Path(task).parent)
@@ -197,9 +168,8 @@ def read_run_file(
         backbone=backbone or file.backbone,
         changes=file.changes,
     )
-    ledgers = [file.method_settings.get(f"{kind}_ledger") for kind in ("mask", "change")]
-    check_method(file.method, any(ledgers))
     method = method_from_settings(file.method, file.method_settings)
+    check_method(method)
     config = RunConfig.of(task, method, rank=file.rank, seed=file.seed)
     found = _marks(config, reads_data and not dataset)
     changed = sorted(key for key, mark in found.items() if mark != file.marks.get(key))
@@ -211,33 +181,19 @@ def read_run_file(
     return DeployedRun(config, file.rounds, file.eval_every, file.classes)
 
 
-def check_method(name: str, has_ledger: bool) -> None:
-    """Raise ConfigError if nodes of an app cannot hold a method.
-
-    Args:
-        name: Name of the method.
-        has_ledger: Whether the server remembers what each client holds.
-    """
-    if name not in _METHODS or has_ledger:
-        ledger = " with a ledger" if has_ledger else ""
-        reason = _REFUSALS.get(name, "whose nodes would have to keep the server's masks")
-        raise ConfigError(
-            f"an app cannot hold method {name!r}{ledger}, {reason}; valid: {', '.join(_METHODS)}, "
-            "without a ledger"
-        )
-
-
-def check_no_privacy(settings: Mapping[str, Any]) -> None:
-    """Raise ConfigError if a method's settings have differential privacy.
-
-    Args:
-        settings: Settings of the method, as plain values.
-    """
-    if "privacy" in settings:
-        raise ConfigError(
-            "an app cannot hold differential privacy: its noise would come from the run's seed, "
-            "which all nodes know, and its server would see each upload; valid: without --dp-clip"
-        )
+def check_method(method: Method) -> None:
+    """Raise ConfigError if nodes of an app cannot hold a method."""
+    reason = ""
+    if method.mask_ledger:
+        reason = "nodes would have to keep every mask that its server remembers"
+    elif method.persistent and method.persistent.pick.shared:
+        reason = "nodes would need the history of its random mask, which the server has"
+    elif method.private:
+        reason = "whose server lacks the clients' private entries"
+    elif method.privacy:
+        reason = "no privacy"
+    if reason:
+        raise ConfigError(f"an app cannot hold method {method.name!r} so: {reason}")
 
 
 def _local_path(reference: str, folder: Path) -> str | None:

@@ -42,10 +42,12 @@ class Reply:
     Attributes:
         payload: The encoded update.
         examples: Number of examples that the client trained on.
+        lacks: True if the node has lost the state that the download builds on, and sends nothing.
     """
 
     payload: object
     examples: object
+    lacks: object = None
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,10 @@ class ServerRun:
             reply = replies.get(dispatch.client, "no reply in time")
             if isinstance(reply, str):
                 refused[dispatch.client] = reply
+                continue
+            if reply.lacks is True:
+                self._learner.forget_client(dispatch.client)
+                refused[dispatch.client] = "it has lost what it held; its next download is whole"
                 continue
             try:
                 uploads[dispatch.sequence] = check_reply(

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from floss_sim.errors import NonFiniteUpdateError, PayloadError
+from floss_sim.errors import MissingStateError, NonFiniteUpdateError
 from floss_sim.methods.backbone_changes import BackboneChange, TrainedAdapter
 from floss_sim.methods.factor_messages import Bundle, encode_factors, product_changes
 from floss_sim.methods.product_steps import Contribution
@@ -117,8 +117,8 @@ class BackboneExchange:
             sequence: Number of the dispatch.
 
         Raises:
-            PayloadError: The bytes are no download of this run, or leave out versions that the
-                client lacks.
+            PayloadError: The bytes are no download of this run.
+            MissingStateError: The download leaves out versions that the client lacks.
         """
         start_N = self.adapters_at_start(sequence, offsets_N).copy()
         bundle = Bundle.unpack(blob)
@@ -129,7 +129,7 @@ class BackboneExchange:
         held, own_N = own or (0, np.zeros_like(start_N))
         first = version - len(bundle.changes)  # version before the first change
         if held < first:
-            raise PayloadError(f"a client of version {held} got changes from {first + 1} on")
+            raise MissingStateError(f"a client of version {held} got changes from {first + 1} on")
         start_N[self._adapted_N] = own_N[self._adapted_N]
         for step in bundle.changes[held - first :]:
             start_N += product_changes(self._layout, step, self._scale)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from floss_sim.errors import ConfigError
+from floss_sim.methods.backbone_changes import BackboneChange, ExactResidual, Stacking
 from floss_sim.methods.corrected_mean_step import CorrectedMeanStep
+from floss_sim.methods.differential_privacy import DifferentialPrivacy
 from floss_sim.methods.kurtosis_selectors import KurtosisTopK
 from floss_sim.methods.layer_freezing import LayerFreezing
 from floss_sim.methods.mean_product_step import MeanProductStep
 from floss_sim.methods.method import Method
 from floss_sim.methods.one_factor_step import OneFactorStep
+from floss_sim.methods.persistent_masks import FrozenMask, PersistentMask, ShrinkingMask
 from floss_sim.methods.private_entries import PrivateKinds, PrivatePart, PrivateRanks
 from floss_sim.methods.product_steps import ProductStep
 from floss_sim.methods.rank_selectors import Ranks, TopRanks
@@ -23,16 +27,20 @@ from floss_sim.methods.shared_ranks import OfSharedRanks
 from floss_sim.methods.tensor_kinds import OfKinds, Turns
 from floss_sim.methods.tier import Tier
 from floss_sim.methods.top_k_selectors import RandomK, TopK
+from floss_sim.methods.zeroth_order import SteppedSeeds, ZerothOrder
 
 _WITHOUT_SELECTORS = ("dense",)  # methods that send every entry, whatever its magnitude
-_DENSE_DOWNLOADS = ("fedsrd", "freezing")  # methods whose downloads have every entry
+_DENSE_DOWNLOADS = ("fedsrd", "freezing", "fedkseed")  # methods whose downloads have every entry
 _PRODUCT_STEPS: Mapping[str, Callable[..., ProductStep]] = {  # by their setting
     "density": OneFactorStep,
     "product_rate": MeanProductStep,
     "penalty": CorrectedMeanStep,
     "rebase_every": RebasingStep,
 }
-_OWN = ("trains", "heads", "down_values", "up_values", "error_feedback", "divisor", "ranking")
+_OWN = (
+    "trains", "heads", "down_values", "up_values", "error_feedback", "mask_ledger",
+    "change_ledger", "divisor", "ranking",
+)  # fmt: skip
 
 
 def method_from_settings(name: str, settings: Mapping[str, Any]) -> Method:
@@ -43,23 +51,32 @@ def method_from_settings(name: str, settings: Mapping[str, Any]) -> Method:
         settings: Its settings, as plain values.
 
     Raises:
-        ConfigError: The settings are those of a persistent mask or of a mask ledger, or are no
-            settings of a method.
+        ConfigError: They are no settings of a method.
         DensityError: A density is outside (0, 1].
     """
     try:
         made = Method(
             name,
-            tuple(_tier(name, tier) for tier in settings.get("tiers", [settings])),
+            _tiers(name, settings),
             **{key: settings[key] for key in _OWN if key in settings},
+            persistent=_persistent(settings),
             product_step=_product_step(settings.get("product_step")),
+            backbone_change=_backbone_change(settings.get("backbone_change")),
+            zeroth_order=_zeroth_order(settings.get("zeroth_order")),
             private=_private(settings.get("private")),
+            privacy=_privacy(settings.get("privacy")),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ConfigError(f"cannot read the settings of method {name!r}") from None
     if made.settings() != dict(settings):
         raise ConfigError(f"cannot read the settings of method {name!r}")
     return made
+
+
+def _tiers(name: str, settings: Mapping[str, Any]) -> tuple[Tier, ...]:
+    if "mask" in settings:  # of a persistent mask, which is that of both ways
+        return (Tier(1.0, Everything(), SameMask()),)
+    return tuple(_tier(name, tier) for tier in settings.get("tiers", [settings]))
 
 
 def _tier(name: str, settings: Mapping[str, Any]) -> Tier:
@@ -77,9 +94,39 @@ def _tier(name: str, settings: Mapping[str, Any]) -> Tier:
     return Tier(settings.get("share", 1.0), download, upload, schedule)
 
 
+def _persistent(settings: Mapping[str, Any]) -> PersistentMask | None:
+    """Return the persistent mask of a method; None if it has none."""
+    if "mask" not in settings:
+        return None
+    of_pick = {key: settings[key] for key in ("scope", "dense_head", "pick") if key in settings}
+    pick = _fraction({"density": settings.get("density", 1.0), **of_pick})
+    if settings["mask"] == FrozenMask.kind:
+        return FrozenMask(pick, settings.get("after", 1))
+    return ShrinkingMask(pick, settings["factor"])
+
+
+def _backbone_change(settings: Mapping[str, Any] | None) -> BackboneChange | None:
+    if settings is None:
+        return None
+    if "residual" not in settings:
+        return Stacking(settings["rate"])
+    largest = settings["residual"]
+    return ExactResidual(None if largest == "all" else largest)
+
+
+def _zeroth_order(settings: Mapping[str, Any] | None) -> ZerothOrder | None:
+    return None if settings is None else ZerothOrder(**settings)
+
+
+def _privacy(settings: Mapping[str, Any] | None) -> DifferentialPrivacy | None:
+    return None if settings is None else DifferentialPrivacy(**{"clip": math.inf, **settings})
+
+
 def _selector(name: str, settings: dict[str, Any]) -> Selector | Schedule:
     if name in _WITHOUT_SELECTORS:
         return Everything()
+    if "steps" in settings:
+        return SteppedSeeds(**settings)
     if "ranks" in settings:
         return Ranks(**settings)
     return _schedule(settings) if settings.keys() & {"turns", "segments"} else _pick(settings)
@@ -118,5 +165,9 @@ def _pick(settings: dict[str, Any]) -> Selector:
         return TopRanks(settings["density"])
     if settings.get("by") == "kurtosis":
         return KurtosisTopK(settings["density"])
+    return _fraction(settings)
+
+
+def _fraction(settings: dict[str, Any]) -> TopK | RandomK:
     chosen = {key: value for key, value in settings.items() if key != "pick"}
     return RandomK(**chosen) if settings.get("pick") == "random" else TopK(**chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from flower_stand_ins import Context, Grid, loaded_app
 from floss_sim import RunConfig, load_task
 from floss_sim.deployment import export_app
 from floss_sim.methods import Method
+from floss_sim.tasks.arrays import load_digits
 
 CLIENTS, COHORT, ROUNDS = 4, 3, 3
+_digits_once = cache(load_digits)
 
 
 def small_config(method: Method, seed: int = 0) -> RunConfig:
@@ -40,6 +43,7 @@ def run_exported(
 ) -> Grid:
     """Export a run to ``folder/app``, and run the app there to ``folder/record``."""
     monkeypatch.setattr("floss_sim.deployment.export.write_wheel", lambda place: place / "no.whl")
+    monkeypatch.setattr("floss_sim.tasks.examples.load_digits", _digits_once)
     app = export_app(config, folder / "app", task="digits", rounds=ROUNDS, eval_every=1)
     keys = {**read_config(app), "wait-for-nodes-s": 0.0, "record-path": str(folder / "record")}
     # Node ids are not in the order of partitions.

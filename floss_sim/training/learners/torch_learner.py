@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -213,6 +213,15 @@ class TorchLearner(ABC):
             sequence, client, len(reply.blob), reply.entries, examples,
             reply.blob, {**reply.state, **kept}, {**reply.lost_state, **kept},
         )  # fmt: skip
+
+    def restore_clients(self, states: Mapping[int, ClientState]) -> None:
+        """Set what is known of the clients to their states, and forget all else of them."""
+        for vectors in (self._private, self._held, self._held_version):
+            vectors.restore(states)
+
+    def forget_client(self, client: int) -> None:
+        """Record that a client has lost what it held, so that its next download is whole."""
+        self._ledger.confirm(client, 0)
 
     def _hear(self, client: int, state: ClientState) -> None:
         """Take over the vectors of a client's state."""
@@ -610,9 +619,7 @@ class TorchLearner(ABC):
         """
         check_shapes(snapshot, self.config)
         self._server.restore(snapshot.tensors)
-        self._private.restore(snapshot.clients)
-        self._held.restore(snapshot.clients)
-        self._held_version.restore(snapshot.clients)
+        self.restore_clients(snapshot.clients)
         if self._backbone:
             self._backbone.restore(snapshot.tensors)
         if self.method.persistent:

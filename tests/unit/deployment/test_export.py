@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from floss_sim.deployment.run_file import RunFile
 from floss_sim.errors import ConfigError, FlossError, TaskError
 from floss_sim.methods import (
     DifferentialPrivacy,
+    adapter_lth,
     dense,
     floss,
     floss_tiers,
@@ -34,6 +36,7 @@ from floss_sim.methods import (
     sparse_adapter,
 )
 from floss_sim.methods.from_settings import method_from_settings
+from floss_sim.protocol import Dispatch
 
 ROOT = Path(__file__).parents[3]
 HELD = [
@@ -49,6 +52,13 @@ HELD = [
     method_from_name("flexlora", tiers="1:4,2:1"), method_from_name("lora-fair", penalty=0.5),
     method_from_name("fedsvd", up_density=1 / 2, rebase_every=3),
     method_from_name("feddpa", private_rank=1, together=True, up_density=1 / 2),
+    method_from_name("flora", merge_rate=2.0), method_from_name("fedex-lora"),
+    method_from_name("fedex-lora", residual_rank=0, up_values="int8"),
+    method_from_name("fedkseed", seeds=64, steps=8),
+    method_from_name("rolora", change_ledger=True), method_from_name("floss", mask_ledger=True),
+    sparse_adapter(1 / 2, "tensor", "random"), adapter_lth(0.9, dense_head=True),
+    method_from_name("ffa", privacy=DifferentialPrivacy(math.inf, 0.0)),
+    method_from_name("fedsa-lora", privacy=DifferentialPrivacy(1.0, 2.0, "local", 1e-6)),
 ]  # fmt: skip
 
 
@@ -142,7 +152,7 @@ def test_a_task_of_ones_own_travels_with_the_app(tmp_path: Path):
     download = _download(config)
     (tmp_path / "images.npz").unlink()  # a node has no other data than its own
     node = NodeRun.open(run, data=str(tmp_path / "node.npz"))
-    upload = node.train(2, 0, 0, download, {})
+    upload = node.train(download, {})
     assert upload.examples == 7 and upload.client == 2
     with pytest.raises(TaskError, match="no data at"):
         NodeRun.open(run, data=str(tmp_path / "absent.csv"))
@@ -151,10 +161,10 @@ def test_a_task_of_ones_own_travels_with_the_app(tmp_path: Path):
         read_run_file(run)
 
 
-def _download(config: RunConfig) -> bytes:
+def _download(config: RunConfig) -> Dispatch:
     from floss_sim import open_learner
 
-    return open_learner(config, "cpu", 1, "sequential").dispatch(2, 0).blob
+    return open_learner(config, "cpu", 1, "sequential").dispatch(2, 0)
 
 
 def test_labels_of_a_node_are_numbered_by_the_names_of_the_run(tmp_path: Path):
@@ -192,7 +202,8 @@ def test_without_flower_the_app_says_so():
 def test_what_cannot_be_exported_is_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
-    config = RunConfig.of(load_task("digits", changes={"data.limit": 60}), sparse_adapter(), rank=1)
+    method = sparse_adapter(pick="random")
+    config = RunConfig.of(load_task("digits", changes={"data.limit": 60}), method, rank=1)
     train(config, load_profile("lte"), rounds=1, out=tmp_path / "run", learner="sequential")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
@@ -224,16 +235,13 @@ def test_a_node_without_data_and_a_damaged_run_file_are_refused(
     assert "dropped" in fates and "aggregated" in fates
 
 
-dense_with_noise = method_from_name("dense", privacy=DifferentialPrivacy(1.0, 1.0))
-
-
 @pytest.mark.parametrize(
     ("method", "reason"),
     [
-        (method_from_name("fedsa-lora"), "lacks the clients' B and so has no model to evaluate"),
-        (method_from_name("feddpa"), "cannot measure the clients' own models"),
-        (method_from_name("rolora", change_ledger=True), "'rolora' with a ledger, whose nodes"),
-        (dense_with_noise, "cannot hold differential privacy: its noise would come from the run's"),
+        (method_from_name("floss", down_density=1 / 4, mask_ledger=True), "keep every mask"),
+        (adapter_lth(pick="random"), "the history of its random mask"),
+        (method_from_name("fedsa-lora"), "private"),
+        (method_from_name("dense", privacy=DifferentialPrivacy(1.0, 1.0)), "privacy"),
     ],
 )
 def test_a_method_whose_states_an_app_lacks_is_refused(method, reason: str):

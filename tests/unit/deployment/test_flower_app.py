@@ -12,7 +12,7 @@ from flower_stand_ins import Message
 
 from floss_sim import RunFolder, load_profile, open_learner, retime, run
 from floss_sim.errors import ConfigError
-from floss_sim.methods import dense, floss, method_from_name
+from floss_sim.methods import adapter_lth, dense, floss, method_from_name, sparse_adapter
 from floss_sim.protocol import Arrival
 from floss_sim.records.measured_clock import measured_by
 
@@ -24,10 +24,15 @@ METHODS = {
     "int8": method_from_name("floss", down_values="int8", up_values="int8"),
     "hetlora": method_from_name("hetlora", tiers="1:2,1:1"),
     "ravan": method_from_name("ravan", heads=2, up_density=1 / 2),
-    "rolora": method_from_name("rolora", up_density=1 / 2),
+    "change ledger": method_from_name("rolora", up_density=1 / 2, change_ledger=True),
     "fslora": method_from_name("fslora", density=1 / 2),
     "fedsrd": method_from_name("fedsrd", down_density=1 / 2),
     "fedsvd": method_from_name("fedsvd"),
+    "flora": method_from_name("flora"),
+    "fedex-lora": method_from_name("fedex-lora", down_values="int8", error_feedback=True),
+    "fedkseed": method_from_name("fedkseed", seeds=16, steps=3),
+    "sparse-adapter": sparse_adapter(1 / 2, dense_head=True),
+    "adapter-lth": adapter_lth(0.5),
 }
 SEEN = ["round", "version", "reports", "down_bytes", "up_bytes", "wasted_bytes", "accuracy", "loss",
         "dense_accuracy", "dense_loss"]  # fmt: skip
@@ -42,8 +47,10 @@ def _sorted(transfers: pa.Table) -> pa.Table:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_its_curve_is_that_of_the_sequential_learner_bit_for_bit(
-    name: str, run_app, tmp_path: Path
+    name: str, run_app, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    for slow in ("_write_plot", "_write_adapter"):  # of every run, as floss_run shows
+        monkeypatch.setattr(f"floss_sim.saved_run.{slow}", lambda *given: None)
     config = small_config(METHODS[name])
     grid = run_app(config)
     found = RunFolder.read(tmp_path / "record").record()
@@ -120,19 +127,24 @@ def test_an_upload_that_was_lost_goes_back_to_the_residual(run_app, tmp_path: Pa
     state = grid.contexts[lost[0]].state
     with pytest.raises(ConfigError, match="missing or refused"):
         retime(record, load_profile("lte"))
-    assert {"arrived", "lost", "last"} == state.keys()
+    assert {"both", "arrived", "lost", "last"} == state.keys() and not state["both"]
     for kept in ("arrived", "lost"):
         assert state[kept].keys() == {"residual"}
 
 
-def test_a_node_keeps_the_state_that_the_server_says(floss_run):
+def test_a_node_keeps_the_state_that_the_server_says(floss_run, caplog):
     from flower_stand_ins import RecordDict
 
     state = RecordDict()
     functions = floss_run.grid.client_app.functions["train"].__globals__
-    functions["keep_states"](
-        state, 5, {"residual": np.float32([1, 2])}, {"residual": np.float32([3, 4])}
-    )
-    assert functions["kept_state"](state, 5)["residual"].tolist() == [1, 2]
-    assert functions["kept_state"](state, 2)["residual"].tolist() == [3, 4]
-    assert functions["kept_state"](RecordDict(), -1) == {}
+    one, same = np.float32([1, 2]), np.float32([5])
+    keep, kept = functions["keep_states"], functions["kept_state"]
+    keep(state, 5, {"residual": one, "held": same}, {"residual": 3 * one, "held": same})
+    assert [list(state[place]) for place in ("both", "arrived", "lost")] == [
+        ["held"], ["residual"], ["residual"],
+    ]  # fmt: skip
+    for heard, factor in ((5, 1), (2, 3)):
+        found = kept(state, heard)
+        assert found["residual"].tolist() == [factor, 2 * factor] and found["held"] == same
+    assert kept(RecordDict(), -1) == {} and not caplog.text
+    assert kept(RecordDict(), 4) == {} and "is lost: it begins anew" in caplog.text

@@ -15,8 +15,9 @@ from exported_apps import COHORT, small_config
 from floss_sim import open_learner
 from floss_sim.deployment import NodeRun, Reply, export_app, open_server, read_run_file
 from floss_sim.deployment.reply_checks import MOST_VALUE, check_reply, most_payload_bytes
-from floss_sim.errors import ConfigError, PayloadError
-from floss_sim.methods import dense, floss
+from floss_sim.errors import ConfigError, MissingStateError, PayloadError
+from floss_sim.methods import Method, dense, floss, method_from_name
+from floss_sim.protocol import ClientState
 from floss_sim.vectors.top_k import top_k_mask
 from floss_sim.wire import encode
 
@@ -106,7 +107,7 @@ def test_a_thousand_broken_replies_stop_neither_the_round_nor_the_run(tmp_path: 
     with open_server(run, tmp_path / "record", "test 1") as server:
         node = NodeRun.open(app / "floss_app" / "run.json")
         dispatches = server.open_round(range(4))
-        uploads = [node.train(d.client, d.sequence, d.version, d.blob, {}) for d in dispatches]
+        uploads = [node.train(d, {}) for d in dispatches]
         good = uploads[0].blob
         for _ in range(1000 // (COHORT - 1)):
             broken = {d.client: Reply(_break(good, draw), 1) for d in dispatches[1:]}
@@ -115,7 +116,7 @@ def test_a_thousand_broken_replies_stop_neither_the_round_nor_the_run(tmp_path: 
             closed = server.close_round({**broken, dispatches[0].client: "broken"})
             assert closed.round == 0 and len(closed.refused) == COHORT
             dispatches = server.open_round(range(4))
-        uploads = [node.train(d.client, d.sequence, d.version, d.blob, {}) for d in dispatches]
+        uploads = [node.train(d, {}) for d in dispatches]
         closed = server.close_round(
             {u.client: Reply(u.blob, u.examples) for u in uploads[:2]}
             | {uploads[2].client: Reply(_break(good, draw), 1)}
@@ -141,3 +142,36 @@ def test_fewer_clients_than_the_cohort_are_refused_and_others_fill_a_gap(tmp_pat
         assert {d.client for d in server.open_round({0, 2, 3})} == {0, 2, 3}
         with pytest.raises(ConfigError, match="2 clients are connected; the cohort needs 3"):
             server.open_round({0, 2})
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        (method_from_name("fedex-lora"), "a client of version 0 got changes from 2 on"),
+        (method_from_name("rolora", change_ledger=True), "changes since version 1, which is lost"),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_a_node_that_has_lost_its_state_says_so_and_gets_a_whole_download(
+    tmp_path: Path, method: Method, said: str
+):
+    app = export_app(small_config(method), tmp_path / "app", task="digits", rounds=4)
+    run = app / "floss_app" / "run.json"
+    node, states = NodeRun.open(run), dict[int, ClientState]()
+    with open_server(read_run_file(run), tmp_path / "record", "test 1") as server:
+        for number in range(1, 5):
+            replies = {}
+            for sent in server.open_round(range(COHORT)):
+                if (number, sent.client) == (3, 0):
+                    with pytest.raises(MissingStateError, match=said):
+                        node.train(sent, {})
+                    replies[0] = Reply(None, None, lacks=True)
+                    continue
+                upload = node.train(sent, states.get(sent.client, {}))
+                if (number, sent.client) == (4, 0):
+                    assert sent.held == 0 and node.train(sent, {}).blob == upload.blob
+                states[sent.client] = upload.client_state
+                replies[sent.client] = Reply(upload.blob, upload.examples)
+            refused = server.close_round(replies).refused
+            lost = "it has lost what it held; its next download is whole"
+            assert refused == ({0: lost} if number == 3 else {})

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
-from logging import ERROR, getLogger
+from logging import ERROR, WARNING, getLogger
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,8 @@ from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
 from floss_sim.deployment import NodeRun, check_framework
-from floss_sim.protocol import Upload
+from floss_sim.errors import MissingStateError
+from floss_sim.protocol import Dispatch, Upload
 
 RUN_FILE = Path(__file__).with_name("run.json")
 logger = getLogger("flwr")
@@ -43,31 +44,39 @@ def train(message: Message, context: Context) -> Message:
     """
     try:
         upload = train_download(message, context)
+        reply = ConfigRecord({"payload": upload.blob, "examples": upload.examples})
+    except MissingStateError as error:
+        logger.log(ERROR, "cannot train: %s", error)
+        reply = ConfigRecord({"lacks": True})
     except Exception as error:
         logger.log(ERROR, "cannot train: %s", error)
         raise RuntimeError("the node cannot train; its log says why") from None
-    reply = ConfigRecord({"payload": upload.blob, "examples": upload.examples})
     return Message(RecordDict({"upload": reply}), reply_to=message)
 
 
 def train_download(message: Message, context: Context) -> Upload:
     """Return the update of a download, and keep the node's states."""
+    dispatch, heard = read_download(message)
+    upload = open_node(*places(context)).train(dispatch, kept_state(context.state, heard))
+    keep_states(context.state, upload.sequence, upload.client_state, upload.lost_state)
+    return upload
+
+
+def places(context: Context) -> Iterator[str]:
+    """Yield the node's own data and backbone; empty where it has none."""
+    for key in ("data-path", "backbone-path"):
+        yield str(context.node_config.get(key, ""))
+
+
+def read_download(message: Message) -> tuple[Dispatch, int]:
+    """Return a download, and the sequence of the node's last upload that was aggregated."""
     download = message.content.config_records["download"]
-    data, backbone = (
-        str(context.node_config.get(key, "")) for key in ("data-path", "backbone-path")
-    )
     payload = download["payload"]
     if not isinstance(payload, bytes):
         raise TypeError("the payload of the download is not bytes")
-    upload = open_node(data, backbone).train(
-        whole_number(download, "client"),
-        whole_number(download, "sequence"),
-        whole_number(download, "version"),
-        payload,
-        kept_state(context.state, whole_number(download, "heard")),
-    )
-    keep_states(context.state, upload.sequence, upload.client_state, upload.lost_state)
-    return upload
+    keys = ("sequence", "client", "version", "held", "heard")
+    sequence, client, version, held, heard = (whole_number(download, key) for key in keys)
+    return Dispatch(sequence, client, version, len(payload), 0, payload, held), heard
 
 
 def kept_state(state: RecordDict, heard: int) -> dict[str, NDArray[np.float32]]:
@@ -78,10 +87,12 @@ def kept_state(state: RecordDict, heard: int) -> dict[str, NDArray[np.float32]]:
         heard: Sequence of the node's last upload that the server aggregated.
     """
     if "last" not in state:
+        if heard >= 0:
+            logger.log(WARNING, "what this node kept between rounds is lost: it begins anew")
         return {}
     arrived = state.config_records["last"]["sequence"] == heard
-    kept = state.array_records["arrived" if arrived else "lost"]
-    return {name: array.numpy() for name, array in kept.items()}
+    kept = [state.array_records[name] for name in ("both", "arrived" if arrived else "lost")]
+    return {name: array.numpy() for record in kept for name, array in record.items()}
 
 
 def keep_states(
@@ -91,8 +102,11 @@ def keep_states(
     lost: Mapping[str, NDArray[np.float32]],
 ) -> None:
     """Keep both states: the next download says whether the update has arrived or was lost."""
-    for name, arrays in (("arrived", arrived), ("lost", lost)):
-        state[name] = ArrayRecord({key: Array(value) for key, value in arrays.items()})
+    both = {name: values for name, values in arrived.items() if values is lost.get(name)}
+    for place, arrays in (("both", both), ("arrived", arrived), ("lost", lost)):
+        own = {name: Array(values) for name, values in arrays.items()
+               if place == "both" or name not in both}  # fmt: skip
+        state[place] = ArrayRecord(own)
     state["last"] = ConfigRecord({"sequence": sequence})
 
 

@@ -85,6 +85,7 @@ class CohortStrategy(Strategy):
                 "client": dispatch.client,
                 "sequence": dispatch.sequence,
                 "version": dispatch.version,
+                "held": dispatch.held,
                 "heard": self.server.heard(dispatch.client),
             }
         )
@@ -131,4 +132,4 @@ def read_reply(message: Message) -> Reply | str:
     if message.has_error():
         return message.error.reason or "the node replied with an error"
     upload = message.content.config_records.get("upload", ConfigRecord())
-    return Reply(upload.get("payload"), upload.get("examples"))
+    return Reply(upload.get("payload"), upload.get("examples"), upload.get("lacks"))
