@@ -398,6 +398,7 @@ def write_deployed_results(folder: RunFolder, record: RunRecord, config: RunConf
         "rounds": str(last["round"]),
         "validation accuracy": f"{last['accuracy']:.3f} at the last evaluation",
         ON_TEST: test.describe(),
+        **_own_fact(last, config),
         "bytes": bytes_words(down, up),
         f"time ({network})": format_duration(last["closed_at_s"]),
     }
@@ -405,6 +406,13 @@ def write_deployed_results(folder: RunFolder, record: RunRecord, config: RunConf
     out = folder.path / ("adapter" if adapted else "model")
     _write_adapter(folder, config, last["round"], out, facts)
     return out
+
+
+def _own_fact(last: Mapping[str, Any], config: RunConfig) -> dict[str, str]:
+    """Return the row of the card on what nodes measured of their own models; empty if none has."""
+    own = last.get("own_accuracy")
+    text = own_data_text(config.fleet.law)
+    return {} if own is None else {"own accuracy": f"{own:.3f} at the last evaluation: {text}"}
 
 
 def _write_plot(folder: RunFolder, record: RunRecord, config: RunConfig, network: str) -> None:

@@ -18,7 +18,7 @@ from places import loopback
 from sklearn.datasets import load_digits
 
 from floss_sim import RunConfig, RunFolder, RunRecord, floss, load_task
-from floss_sim.deployment import NodeRun, Reply, export_app, open_server, read_run_file
+from floss_sim.deployment import NodeRun, export_app, open_server, read_run_file
 
 ROUNDS, RANK = 3, 4
 _COLUMNS = ["round", "version", "reports", "down_bytes", "up_bytes", "accuracy", "loss"]
@@ -81,7 +81,7 @@ def _in_process(app: Path, out: Path, files: Sequence[Path]) -> RunRecord:
             replies = {}
             for sent in server.open_round(range(len(nodes))):
                 upload = nodes[sent.client].train(sent, {})
-                replies[sent.client] = Reply(upload.blob, upload.examples)
+                replies[sent.client] = {"payload": upload.blob, "examples": upload.examples}
             server.close_round(replies)
         server.finish()
     return RunFolder.read(out).record()

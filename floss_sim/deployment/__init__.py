@@ -9,9 +9,10 @@ from floss_sim.deployment.framework import check_framework
 from floss_sim.deployment.node import NodeRun
 from floss_sim.deployment.recorded_run import export_run
 from floss_sim.deployment.run_file import DeployedRun, RunFile, read_run_file
-from floss_sim.deployment.server import Reply, ServerRun, open_server
+from floss_sim.deployment.server import ClosedRound, Reply, ServerRun, open_server
 
 __all__ = [
+    "ClosedRound",
     "DeployedRun",
     "NodeRun",
     "Reply",

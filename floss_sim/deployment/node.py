@@ -1,4 +1,8 @@
-"""A node's part of a deployed run: decode a download, train, select and encode the update."""
+"""A node's part of a deployed run: it trains on its data, and measures its own model.
+
+It decodes a download, trains, selects and encodes the update. Where a method has private entries,
+the node alone has its own model, and so measures it.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,11 @@ import numpy as np
 
 from floss_sim.deployment.run_file import DeployedRun, read_run_file
 from floss_sim.errors import ConfigError, MissingStateError, PayloadError
-from floss_sim.protocol import ClientState, Dispatch, Upload
+from floss_sim.protocol import ClientState, Dispatch, OwnMetrics, Upload
 from floss_sim.runs.config import RunConfig
 from floss_sim.tasks.partition import Indices
-from floss_sim.training import open_learner
+from floss_sim.training import open_learner, replace_adapter, training_facts
+from floss_sim.wire import encode
 
 if TYPE_CHECKING:
     from floss_sim.training.learners.torch_learner import TorchLearner
@@ -46,7 +51,13 @@ class NodeRun:
 
     @classmethod
     def open(
-        cls, path: Path, *, data: str = "", backbone: str = "", device: str = "cpu"
+        cls,
+        path: Path,
+        *,
+        data: str = "",
+        validation: str = "",
+        backbone: str = "",
+        device: str = "cpu",
     ) -> NodeRun:
         """Return the run of a run file on this node.
 
@@ -54,6 +65,8 @@ class NodeRun:
             path: The run file.
             data: The node's own data, a local file or folder in the form of the task's; empty: the
                 partition of the task's data.
+            validation: Data held out of the node's own, in the same form, on which it measures its
+                own model; empty: none.
             backbone: Local folder that replaces the file's backbone; empty: none.
             device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
 
@@ -63,9 +76,10 @@ class NodeRun:
         run = read_run_file(path, backbone=backbone, reads_data=not data)
         config = run.config
         if data:
-            task = config.task.with_own_examples(data, run.classes)
+            task = config.task.with_own_examples(data, run.classes, validation=validation)
+            fleet = config.fleet.model_copy(update={"law": "iid"})  # not dealt by labels
             given = {field.name: getattr(config, field.name) for field in fields(RunConfig)}
-            config = _OwnDataConfig(**{**given, "task": task})
+            config = _OwnDataConfig(**{**given, "task": task, "fleet": fleet})
         return cls(run, open_learner(config, device, 1, "sequential"))
 
     def train(self, dispatch: Dispatch, state: ClientState) -> Upload:
@@ -85,6 +99,37 @@ class NodeRun:
             if not len(self._learner.config.clients[dispatch.client]):
                 raise ConfigError(f"client {dispatch.client} has no example to train on")
             return self._learner.train(dispatch, state)
+
+    def evaluate(self, dispatch: Dispatch, state: ClientState, out: str = "") -> OwnMetrics:
+        """Return accuracy and loss of the node's own model: the download and its private entries.
+
+        They are those of the task's validation split, weighted by the labels of the client's
+        partition; or of what a node with data of its own holds out.
+
+        Args:
+            dispatch: The download as it came.
+            state: State that the client kept from its last participation.
+            out: Folder to which the own model is exported; empty: none.
+
+        Raises:
+            ConfigError: The client is not in the fleet, or the node holds no example out.
+            PayloadError: The download is no message of this run.
+            RecordError: The folder cannot be written.
+        """
+        learner, config = self._learner, self._learner.config
+        with self._received(dispatch, state):
+            if not len(config.task.content.validation[1]):
+                raise ConfigError("the node has no held-out data to measure its own model on")
+            own_N = learner.own_model(dispatch, state)
+            made = learner.measure_own_model(dispatch.client, own_N)
+        if out:
+            blob = encode(learner.layout, own_N, np.ones(own_N.size, dtype=bool))
+            facts = {
+                "rounds": str(dispatch.version),
+                "accuracy on data like the node's": f"{made.accuracy:.3f}",
+            }
+            replace_adapter(config, blob, Path(out), training_facts(config) | facts)
+        return made
 
     @contextmanager
     def _received(self, dispatch: Dispatch, state: ClientState) -> Iterator[None]:

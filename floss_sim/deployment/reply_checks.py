@@ -1,16 +1,17 @@
-"""Checks of a node's reply before the server uses it: size, layout, entries, values, examples.
+"""Checks of a node's reply before the server uses it: size, layout, entries, values, metrics.
 
 A node may send anything. Whatever the checks let through can be averaged without an overflow.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from floss_sim.errors import PayloadError
-from floss_sim.protocol import Dispatch, Upload
+from floss_sim.protocol import Dispatch, OwnMetrics, Upload
 from floss_sim.wire import sent_entries
 from floss_sim.wire.framing import OVERHEAD_BYTES
 
@@ -63,3 +64,20 @@ def check_reply(
     if entries > most:
         raise PayloadError(f"{entries} entries; the method sends at most {most}")
     return Upload(dispatch.sequence, dispatch.client, len(payload), entries, examples, payload)
+
+
+def check_own_metrics(accuracy: object, loss: object) -> OwnMetrics:
+    """Return what a node has measured of its own model.
+
+    Args:
+        accuracy: What came as the accuracy.
+        loss: What came as the cross-entropy.
+
+    Raises:
+        PayloadError: One of them is out of range.
+    """
+    if type(accuracy) is not float or not 0 <= accuracy <= 1:
+        raise PayloadError("the own accuracy is no number from 0 to 1")
+    if type(loss) is not float or not 0 <= loss < math.inf:
+        raise PayloadError("the own loss is no finite number from 0")
+    return OwnMetrics(accuracy, loss)

@@ -188,8 +188,6 @@ def check_method(method: Method) -> None:
         reason = "nodes would have to keep every mask that its server remembers"
     elif method.persistent and method.persistent.pick.shared:
         reason = "nodes would need the history of its random mask, which the server has"
-    elif method.private:
-        reason = "whose server lacks the clients' private entries"
     elif method.privacy:
         reason = "no privacy"
     if reason:

@@ -10,16 +10,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from statistics import fmean
+from typing import TYPE_CHECKING, TypeAlias
 
-from floss_sim.deployment.reply_checks import check_reply
+from floss_sim.deployment.reply_checks import check_own_metrics, check_reply
 from floss_sim.deployment.run_file import DeployedRun
 from floss_sim.errors import ConfigError, PayloadError, RecordError
 from floss_sim.fingerprints import fingerprint
-from floss_sim.protocol import Arrival, Dispatch, Upload
+from floss_sim.protocol import Arrival, Dispatch, Metrics, OwnMetrics, Upload
 from floss_sim.protocol.sampling import order_of_clients
 from floss_sim.protocol.weighting import weights
 from floss_sim.records import RunFolder
@@ -34,30 +35,19 @@ from floss_sim.training import open_learner
 if TYPE_CHECKING:
     from floss_sim.training.learners.torch_learner import TorchLearner
 
-
-@dataclass(frozen=True)
-class Reply:
-    """A node's reply as it came; nothing of it is trusted.
-
-    Attributes:
-        payload: The encoded update.
-        examples: Number of examples that the client trained on.
-        lacks: True if the node has lost the state that the download builds on, and sends nothing.
-    """
-
-    payload: object
-    examples: object
-    lacks: object = None
+# A node's reply as it came, of which nothing is trusted; a text is the reason why there is none.
+Reply: TypeAlias = Mapping[str, object] | str
 
 
 @dataclass(frozen=True)
 class ClosedRound:
-    """What became of a round.
+    """What became of a round, or of the evaluation of the clients' own models.
 
     Attributes:
-        round: Number of the round; 0 if no update was left, so that the round is asked again.
-        metrics: Accuracy and loss, where the model was evaluated.
-        refused: Reason by client, for replies that are not aggregated.
+        round: Number of the round; 0 if no update was left, so that the round is asked again, or
+            if no evaluation was due.
+        metrics: Accuracy and loss, where the model was evaluated, or those of own models.
+        refused: Reason by client, for replies that are not used.
     """
 
     round: int
@@ -71,6 +61,15 @@ class _OpenRound:
     opened_at_s: float
     dispatches: tuple[Dispatch, ...]
     lost: list[Transfer] = field(default_factory=list)
+
+
+@dataclass
+class _DueEvaluation:
+    """A closed round whose own models are not measured yet; clients that were asked for them."""
+
+    outcome: RoundOutcome
+    metrics: Metrics
+    asked: tuple[int, ...] = ()
 
 
 class ServerRun:
@@ -99,6 +98,7 @@ class ServerRun:
         self._closed = 0  # rounds
         self._sequence = 0
         self._open: _OpenRound | None = None
+        self._due: _DueEvaluation | None = None
         self._lost: list[Transfer] = []  # transfers of attempts at the next round
         self._heard: dict[int, int] = {}  # sequence of each client's last aggregated upload
 
@@ -109,6 +109,16 @@ class ServerRun:
             self._began_s = now_s
         return now_s - self._began_s
 
+    def summary(self) -> Iterator[str]:
+        """Yield lines that say what is trained, and what the server's accuracy is of."""
+        config = self.run.config
+        yield f"{config.task.name}: {config.describe()}"
+        if config.method.private:
+            yield (
+                "the server's accuracy is that of the shared entries, with private ones at their "
+                "initial values; own accuracy is the mean over the nodes that measured their models"
+            )
+
     def open_round(self, connected: Collection[int]) -> tuple[Dispatch, ...]:
         """Return the dispatches of the next round, in the order of the cohort.
 
@@ -118,6 +128,7 @@ class ServerRun:
         Raises:
             ConfigError: There are fewer than the cohort.
         """
+        self.close_evaluation({})
         config, number = self.run.config, self._closed + 1
         fleet, size = config.fleet.clients, config.server.cohort
         order = order_of_clients(config.seed, number, 0, fleet, size)
@@ -137,11 +148,12 @@ class ServerRun:
         """
         return self._heard.get(client, -1)
 
-    def close_round(self, replies: Mapping[int, Reply | str]) -> ClosedRound:
+    def close_round(self, replies: Mapping[int, Reply]) -> ClosedRound:
         """Aggregate the replies of the open round in the order of the cohort.
 
         Args:
-            replies: Replies by client; a text is the reason why there is none.
+            replies: By client, ``payload`` (the encoded update) and ``examples`` (their number); or
+                ``lacks``, which is True if the node lost the state that the download builds on.
 
         Raises:
             RecordError: No round is open, or the record cannot be written.
@@ -166,10 +178,64 @@ class ServerRun:
         outcome = RoundOutcome(
             opened.number, version, opened.opened_at_s, closed_at_s, len(uploads), tuple(transfers)
         )
-        return ClosedRound(opened.number, self._record(outcome), refused)
+        self._closed = outcome.round
+        metrics = self._evaluated(outcome)
+        if metrics and self.run.config.method.private:
+            self._due = _DueEvaluation(outcome, metrics)
+        else:
+            self._record(outcome, metrics)
+        told = {"accuracy": metrics.accuracy, "loss": metrics.loss} if metrics else {}
+        return ClosedRound(opened.number, told, refused)
+
+    def open_evaluation(self, connected: Collection[int]) -> tuple[Dispatch, ...]:
+        """Return the newest version for each client that shall measure its own model; often none.
+
+        Own models are measured where the method has private entries, which nodes alone hold, after
+        rounds whose model is evaluated. The record has no transfers of it.
+
+        Args:
+            connected: Numbers of the clients that can take part.
+        """
+        if self._due is None:
+            return ()
+        self._due.asked = tuple(sorted(connected))
+        learner, first = self._learner, self._sequence  # of a dispatch that the record lacks
+        made = tuple(learner.dispatch(c, first + i) for i, c in enumerate(self._due.asked))
+        for dispatch in made:
+            learner.forget(dispatch)
+        return made
+
+    def close_evaluation(self, replies: Mapping[int, Reply]) -> ClosedRound:
+        """Record the round with the mean over the clients that have measured their own models.
+
+        Args:
+            replies: By client, ``accuracy`` and ``loss`` of its own model on data like its own.
+
+        Raises:
+            RecordError: The record cannot be written.
+        """
+        if self._due is None:
+            return ClosedRound(0, {}, {})
+        due, self._due = self._due, None
+        measured, refused = [], dict[int, str]()
+        for client in due.asked:
+            reply = replies.get(client, "no reply in time")
+            try:
+                if isinstance(reply, str):
+                    raise PayloadError(reply)
+                measured.append(check_own_metrics(reply.get("accuracy"), reply.get("loss")))
+            except PayloadError as error:
+                refused[client] = str(error)
+        if not measured:
+            self._record(due.outcome, due.metrics)
+            return ClosedRound(due.outcome.round, {}, refused)
+        own = OwnMetrics(*map(fmean, zip(*map(astuple, measured), strict=True)))
+        self._record(due.outcome, replace(due.metrics, own=own))
+        told = {"own-accuracy": own.accuracy, "own-loss": own.loss, "clients": len(measured)}
+        return ClosedRound(due.outcome.round, told, refused)
 
     def _checked(
-        self, opened: _OpenRound, replies: Mapping[int, Reply | str]
+        self, opened: _OpenRound, replies: Mapping[int, Reply]
     ) -> tuple[dict[int, Upload], dict[int, str]]:
         """Return the valid uploads by sequence, and reasons by client for all other replies."""
         uploads, refused = dict[int, Upload](), dict[int, str]()
@@ -178,13 +244,13 @@ class ServerRun:
             if isinstance(reply, str):
                 refused[dispatch.client] = reply
                 continue
-            if reply.lacks is True:
+            if reply.get("lacks") is True:
                 self._learner.forget_client(dispatch.client)
                 refused[dispatch.client] = "it has lost what it held; its next download is whole"
                 continue
             try:
                 uploads[dispatch.sequence] = check_reply(
-                    self._learner, dispatch, reply.payload, reply.examples
+                    self._learner, dispatch, reply.get("payload"), reply.get("examples")
                 )
             except PayloadError as error:
                 refused[dispatch.client] = str(error)
@@ -207,13 +273,12 @@ class ServerRun:
             if dispatch.client in refused
         ]
 
-    def _record(self, outcome: RoundOutcome) -> dict[str, float]:
-        run = self.run
-        self._closed = outcome.round
-        due = outcome.round % run.eval_every == 0 or outcome.round == run.rounds
-        metrics = self._learner.evaluate(outcome.version) if due else None
+    def _evaluated(self, outcome: RoundOutcome) -> Metrics | None:
+        due = outcome.round % self.run.eval_every == 0 or outcome.round == self.run.rounds
+        return self._learner.evaluate(outcome.version) if due else None
+
+    def _record(self, outcome: RoundOutcome, metrics: Metrics | None) -> None:
         self._ledger.add(round_row(outcome, metrics), outcome, self._learner, replayed=False)
-        return {"accuracy": metrics.accuracy, "loss": metrics.loss} if metrics else {}
 
     def finish(self) -> Path:
         """Commit the record, measure the test split, write the adapter; return its folder.
@@ -221,6 +286,7 @@ class ServerRun:
         Raises:
             RecordError: No round was closed or evaluated, or a file cannot be written.
         """
+        self.close_evaluation({})
         if not self._closed:
             raise RecordError("no round was closed: no node sent a valid update")
         self._ledger.commit(self._learner)
@@ -251,6 +317,7 @@ def open_server(
         ConfigError: The backbone or the data cannot be used.
     """
     learner = open_learner(run.config, device, 1, "sequential")
+    learner.holds_clients = False
     described = {**run.config.description(learner.identity), **measured_clock(framework)}
     folder = RunFolder.open(out, described)
     with folder.lock():

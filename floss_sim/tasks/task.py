@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -69,21 +70,28 @@ class Task(TaskFile):
         made._examples_of = self
         return made
 
-    def with_own_examples(self, reference: str, names: Sequence[str] = ()) -> Task:
-        """Return this task with all examples of another data set, and none held out.
+    def with_own_examples(
+        self, reference: str, names: Sequence[str] = (), *, validation: str = ""
+    ) -> Task:
+        """Return this task with all examples of another data set as training examples.
 
         A node of a deployed run trains on its own data in this way.
 
         Args:
             reference: A local file or folder in the form of the task's data set.
             names: Class names in the order of the class numbers; empty where labels are numbers.
+            validation: Another one, whose examples are held out; empty: none is.
 
         Raises:
             TaskError: The data cannot be read, hold no example, or have a label outside the names.
         """
         data = self.data.model_copy(update={"dataset": hub.absolute_reference(reference)})
         made = Task.of(self.model_copy(update={"data": data}), self._folder, fetch=self._fetch)
-        made._own_examples = load_own_examples(made, made.backbone_files, tuple(names))
+        content = load_own_examples(made, made.backbone_files, tuple(names))
+        if validation:
+            held_out = self.with_own_examples(validation, names).content
+            content = replace(content, validation=held_out.train)
+        made._own_examples = content
         return made
 
     def with_rates(self, client_lr: float, server_lr: float) -> Task:

@@ -11,20 +11,26 @@ import pytest
 from flower_stand_ins import Context, Grid, loaded_app
 
 from floss_sim import RunConfig, load_task
-from floss_sim.deployment import export_app
+from floss_sim.deployment import Reply, export_app
 from floss_sim.methods import Method
+from floss_sim.protocol import Upload
 from floss_sim.tasks.arrays import load_digits
 
 CLIENTS, COHORT, ROUNDS = 4, 3, 3
 _digits_once = cache(load_digits)
 
 
-def small_config(method: Method, seed: int = 0) -> RunConfig:
+def small_config(method: Method, seed: int = 0, law: str = "iid") -> RunConfig:
     changes = {
-        "partition.clients": CLIENTS, "server.cohort": COHORT, "partition.law": "iid",
+        "partition.clients": CLIENTS, "server.cohort": COHORT, "partition.law": law,
         "data.limit": 100, "data.validation": 60, "data.test": 60,
     }  # fmt: skip
     return RunConfig.of(load_task("digits", changes=changes), method, rank=2, seed=seed)
+
+
+def reply_of(upload: Upload) -> Reply:
+    """Return a node's reply as the server reads it."""
+    return {"payload": upload.blob, "examples": upload.examples}
 
 
 def read_config(app: Path) -> dict[str, Any]:

@@ -94,7 +94,7 @@ class _App:
         self.functions: dict[str, Callable[..., Any]] = {}
 
     def __getattr__(self, name: str) -> Callable[[], Callable[..., Any]]:
-        if name not in ("main", "train", "query"):
+        if name not in ("main", "train", "evaluate", "query"):
             raise AttributeError(name)
 
         def keep(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -112,7 +112,8 @@ class Strategy:
             asked = self.configure_train(number, initial_arrays, ConfigRecord(), grid)
             replies = grid.send_and_receive(asked, timeout=timeout)
             self.aggregate_train(number, replies)
-            assert not list(self.configure_evaluate(number, initial_arrays, ConfigRecord(), grid))
+            asked = self.configure_evaluate(number, initial_arrays, ConfigRecord(), grid)
+            self.aggregate_evaluate(number, grid.send_and_receive(asked, timeout=timeout))
 
 
 @dataclass

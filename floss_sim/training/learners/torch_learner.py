@@ -73,6 +73,7 @@ class TorchLearner(ABC):
         diagnose: Whether evaluation also measures dense P.
         measures_own: Whether evaluation also measures the clients' own models where all hold the
             global one. Where a method has private entries, it always does.
+        holds_clients: Whether clients' states are here; the server of a deployed run lacks them.
         steps: The local steps of the dispatches in flight.
         on_work: Called after each local step, and before each evaluation.
     """
@@ -81,7 +82,7 @@ class TorchLearner(ABC):
         self.config = config
         named = kind_of_run(config, kind)
         self.identity = LearnerIdentity(named, model.device.type, torch.get_num_threads())
-        self.diagnose, self.measures_own = True, False
+        self.diagnose, self.measures_own, self.holds_clients = True, False, True
         self.steps = LocalSteps()
         self.on_work: OnWork = lambda what, done, total: None
         self.layout = config.layout
@@ -523,7 +524,7 @@ class TorchLearner(ABC):
 
         The latter are None where they are not asked for.
         """
-        if self._private.active:
+        if self._private.active and self.holds_clients:
             return self._measure(model_N), self.own_metrics(self._validation)
         if not self.measures_own:
             return self._measure(model_N), None
@@ -548,6 +549,16 @@ class TorchLearner(ABC):
         """
         weights_CM = own_weights(self.config, split[1].cpu().numpy())
         return measure_own(self._measured, self._own_models(), *split, weights_CM)
+
+    def own_model(self, dispatch: Dispatch, state: ClientState) -> Vector:
+        """Return the offsets of a client's own model: a download, and its private entries."""
+        self._hear(dispatch.client, state)
+        return self._private.start(dispatch.client, self._download_content(dispatch)[0])
+
+    def measure_own_model(self, client: int, own_N: Vector) -> OwnMetrics:
+        """Return accuracy and loss of a client's own model on validation data like its own."""
+        weights_CM = own_weights(self.config, self._validation[1].cpu().numpy())
+        return measure_own(self._measured, [([client], own_N)], *self._validation, weights_CM)
 
     def own_right(self, split: Tensors) -> NDArray[np.float64]:
         """Return by target what the clients' own models get right, shape (M,).

@@ -154,6 +154,11 @@ def test_a_task_of_ones_own_travels_with_the_app(tmp_path: Path):
     node = NodeRun.open(run, data=str(tmp_path / "node.npz"))
     upload = node.train(download, {})
     assert upload.examples == 7 and upload.client == 2
+    with pytest.raises(ConfigError, match="no held-out data to measure its own model on"):
+        node.evaluate(download, {})
+    np.savez(tmp_path / "held.npz", x=draw.random((2, 1, 8, 8)), y=np.arange(2))
+    paths = {"data": str(tmp_path / "node.npz"), "validation": str(tmp_path / "held.npz")}
+    assert NodeRun.open(run, **paths).evaluate(download, {}).accuracy in (0, 0.5, 1)
     with pytest.raises(TaskError, match="no data at"):
         NodeRun.open(run, data=str(tmp_path / "absent.csv"))
     np.savez(tmp_path / "images.npz", x=draw.random((60, 1, 8, 8)), y=np.arange(60) % 10)
@@ -240,7 +245,6 @@ def test_a_node_without_data_and_a_damaged_run_file_are_refused(
     [
         (method_from_name("floss", down_density=1 / 4, mask_ledger=True), "keep every mask"),
         (adapter_lth(pick="random"), "the history of its random mask"),
-        (method_from_name("fedsa-lora"), "private"),
         (method_from_name("dense", privacy=DifferentialPrivacy(1.0, 1.0)), "privacy"),
     ],
 )

@@ -12,7 +12,14 @@ from flower_stand_ins import Message
 
 from floss_sim import RunFolder, load_profile, open_learner, retime, run
 from floss_sim.errors import ConfigError
-from floss_sim.methods import adapter_lth, dense, floss, method_from_name, sparse_adapter
+from floss_sim.methods import (
+    Method,
+    adapter_lth,
+    dense,
+    floss,
+    method_from_name,
+    sparse_adapter,
+)
 from floss_sim.protocol import Arrival
 from floss_sim.records.measured_clock import measured_by
 
@@ -45,6 +52,9 @@ def _sorted(transfers: pa.Table) -> pa.Table:
     return transfers.select(SENT).sort_by(keys)
 
 
+OWN = ["own_accuracy", "own_loss"]
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_its_curve_is_that_of_the_sequential_learner_bit_for_bit(
     name: str, run_app, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -58,8 +68,41 @@ def test_its_curve_is_that_of_the_sequential_learner_bit_for_bit(
     wanted = run(config, load_profile("lte"), learner, rounds=ROUNDS, eval_every=1)
     assert found.rounds.select(SEEN).equals(wanted.rounds.select(SEEN))
     assert _sorted(found.transfers).equals(_sorted(wanted.transfers))
+    server, learned = RunFolder.read(tmp_path / "record").snapshot().tensors, learner.snapshot()
+    np.testing.assert_array_equal(server["P"], learned.tensors["P"])
     payloads = [len(m.content["upload"]["payload"]) for m in grid.received if "upload" in m.content]
     assert sum(payloads) == sum(wanted.rounds["up_bytes"].to_pylist())
+
+
+@pytest.mark.parametrize(
+    "method",
+    [method_from_name("fedsa-lora"), method_from_name("feddpa", private_rank=1, up_density=1 / 2)],
+    ids=lambda method: method.name,
+)
+def test_nodes_measure_their_own_models_as_the_simulator_does(
+    method: Method, run_app, tmp_path: Path
+):
+    config = small_config(method, law="dirichlet")
+    exported = {900 - 7 * i: {"partition-id": i} for i in range(CLIENTS)}
+    exported[900]["own-model-path"] = str(tmp_path / "own")
+    grid = run_app(config, nodes=exported)
+    folder = RunFolder.read(tmp_path / "record")
+    found, shared = folder.record(), SEEN
+    if method.private.averaged:  # the server lacks what the simulator's global model averages
+        shared = [name for name in SEEN if "accuracy" not in name and "loss" not in name]
+    learner = open_learner(config, "cpu", 1, "sequential")
+    wanted = run(config, load_profile("lte"), learner, rounds=ROUNDS, eval_every=1)
+    assert found.rounds.select(shared).equals(wanted.rounds.select(shared))
+    assert _sorted(found.transfers).equals(_sorted(wanted.transfers))
+    np.testing.assert_array_equal(folder.snapshot().tensors["P"], learner.snapshot().tensors["P"])
+    for name in OWN:
+        own = found.rounds[name].to_pylist()
+        np.testing.assert_allclose(own, wanted.rounds[name].to_pylist(), atol=1e-6)
+    said = [m.content["own"].keys() for m in grid.received if "own" in m.content]
+    assert said == [{"accuracy", "loss"}] * (ROUNDS * CLIENTS)
+    assert (tmp_path / "own" / "adapter_model.safetensors").exists()
+    card = (tmp_path / "record" / "adapter" / "README.md").read_text(encoding="utf-8")
+    assert "| own accuracy |" in card
 
 
 def test_its_record_is_measured_from_zero_and_is_timed_again_from_its_bytes(floss_run):

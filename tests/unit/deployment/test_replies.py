@@ -10,11 +10,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from exported_apps import COHORT, small_config
+from exported_apps import COHORT, reply_of, small_config
 
-from floss_sim import open_learner
+from floss_sim import RunFolder, open_learner
 from floss_sim.deployment import NodeRun, Reply, export_app, open_server, read_run_file
-from floss_sim.deployment.reply_checks import MOST_VALUE, check_reply, most_payload_bytes
+from floss_sim.deployment.reply_checks import (
+    MOST_VALUE,
+    check_own_metrics,
+    check_reply,
+    most_payload_bytes,
+)
 from floss_sim.errors import ConfigError, MissingStateError, PayloadError
 from floss_sim.methods import Method, dense, floss, method_from_name
 from floss_sim.protocol import ClientState
@@ -86,7 +91,9 @@ def test_the_largest_values_that_pass_do_not_overflow_the_servers_step(tmp_path:
     with open_server(run, tmp_path / "record", "test 1") as server:
         blob = _encoded(open_learner(run.config, "cpu", 1, "sequential"), MOST_VALUE)
         for number in range(1, 4):
-            replies = {d.client: Reply(blob, 1) for d in server.open_round(range(4))}
+            replies = {
+                d.client: {"payload": blob, "examples": 1} for d in server.open_round(range(4))
+            }
             assert server.close_round(replies).round == number
 
 
@@ -110,18 +117,22 @@ def test_a_thousand_broken_replies_stop_neither_the_round_nor_the_run(tmp_path: 
         uploads = [node.train(d, {}) for d in dispatches]
         good = uploads[0].blob
         for _ in range(1000 // (COHORT - 1)):
-            broken = {d.client: Reply(_break(good, draw), 1) for d in dispatches[1:]}
+            broken = {d.client: _reply(_break(good, draw)) for d in dispatches[1:]}
             if draw.random() < 0.01:
-                broken[dispatches[1].client] = Reply(other.dispatch(0, 0).blob, 1)
+                broken[dispatches[1].client] = _reply(other.dispatch(0, 0).blob)
             closed = server.close_round({**broken, dispatches[0].client: "broken"})
             assert closed.round == 0 and len(closed.refused) == COHORT
             dispatches = server.open_round(range(4))
         uploads = [node.train(d, {}) for d in dispatches]
         closed = server.close_round(
-            {u.client: Reply(u.blob, u.examples) for u in uploads[:2]}
-            | {uploads[2].client: Reply(_break(good, draw), 1)}
+            {u.client: reply_of(u) for u in uploads[:2]}
+            | {uploads[2].client: _reply(_break(good, draw))}
         )
         assert closed.round == 1 and list(closed.refused) == [uploads[2].client]
+
+
+def _reply(blob: bytes) -> Reply:
+    return {"payload": blob, "examples": 1}
 
 
 def _break(blob: bytes, draw: random.Random) -> bytes:
@@ -165,13 +176,51 @@ def test_a_node_that_has_lost_its_state_says_so_and_gets_a_whole_download(
                 if (number, sent.client) == (3, 0):
                     with pytest.raises(MissingStateError, match=said):
                         node.train(sent, {})
-                    replies[0] = Reply(None, None, lacks=True)
+                    replies[0] = {"lacks": True}
                     continue
                 upload = node.train(sent, states.get(sent.client, {}))
                 if (number, sent.client) == (4, 0):
                     assert sent.held == 0 and node.train(sent, {}).blob == upload.blob
                 states[sent.client] = upload.client_state
-                replies[sent.client] = Reply(upload.blob, upload.examples)
+                replies[sent.client] = reply_of(upload)
             refused = server.close_round(replies).refused
             lost = "it has lost what it held; its next download is whole"
             assert refused == ({0: lost} if number == 3 else {})
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "loss", "said"),
+    [
+        (None, 1.0, "own accuracy"), (1, 1.0, "own accuracy"), (1.5, 1.0, "own accuracy"),
+        (float("nan"), 1.0, "own accuracy"), (0.5, float("inf"), "own loss"),
+        (0.5, -1.0, "own loss"), (0.5, "1", "own loss"),
+    ],
+)  # fmt: skip
+def test_own_metrics_out_of_range_are_refused(accuracy, loss, said: str):
+    with pytest.raises(PayloadError, match=said):
+        check_own_metrics(accuracy, loss)
+
+
+def test_own_models_are_the_mean_over_the_nodes_that_measured_them(tmp_path: Path):
+    app = export_app(small_config(method_from_name("feddpa")), tmp_path / "app", task="digits",
+                     rounds=3, eval_every=2)  # fmt: skip
+    run = app / "floss_app" / "run.json"
+    node = NodeRun.open(run)
+    with open_server(read_run_file(run), tmp_path / "record", "test 1") as server:
+        for number in range(1, 4):
+            uploads = [node.train(sent, {}) for sent in server.open_round(range(4))]
+            assert server.close_round({u.client: reply_of(u) for u in uploads}).round == number
+            asked = server.open_evaluation(range(4))
+            assert [d.client for d in asked] == ([] if number == 1 else [0, 1, 2, 3])
+            if number == 2:
+                good = {"accuracy": 0.5, "loss": 1.0}
+                answers = {0: good, 1: {"accuracy": 0.25, "loss": 3.0}, 2: {**good, "loss": None}}
+                closed = server.close_evaluation(answers)
+                assert closed.metrics == {"own-accuracy": 0.375, "own-loss": 2.0, "clients": 2}
+                assert closed.refused == {
+                    2: "the own loss is no finite number from 0", 3: "no reply in time"
+                }  # fmt: skip
+        server.finish()  # nobody has measured round 3
+    rounds = RunFolder.read(tmp_path / "record").record().rounds
+    assert rounds["own_accuracy"].to_pylist() == [None, 0.375, None]
+    assert [value is None for value in rounds["accuracy"].to_pylist()] == [True, False, False]

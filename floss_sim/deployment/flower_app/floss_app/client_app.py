@@ -1,8 +1,12 @@
-"""ClientApp: decodes a download, trains on the node's data, and replies with the update."""
+"""ClientApp: decodes a download, trains on the node's data, and replies with the update.
+
+Where a method has private entries, the node measures its own model, too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from functools import cache
 from logging import ERROR, WARNING, getLogger
 from pathlib import Path
@@ -14,18 +18,19 @@ from numpy.typing import NDArray
 
 from floss_sim.deployment import NodeRun, check_framework
 from floss_sim.errors import MissingStateError
-from floss_sim.protocol import Dispatch, Upload
+from floss_sim.protocol import Dispatch
 
+Work = Callable[[Message, Context], Mapping[str, bytes | float]]
 RUN_FILE = Path(__file__).with_name("run.json")
 logger = getLogger("flwr")
 app = ClientApp()
 
 
 @cache
-def open_node(data: str, backbone: str) -> NodeRun:
+def open_node(data: str, validation: str, backbone: str) -> NodeRun:
     """Return the run on this node; processes that handle several messages load it once."""
     check_framework()
-    return NodeRun.open(RUN_FILE, data=data, backbone=backbone)
+    return NodeRun.open(RUN_FILE, data=data, validation=validation, backbone=backbone)
 
 
 @app.query()
@@ -38,33 +43,52 @@ def describe_node(message: Message, context: Context) -> Message:
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """Reply with the encoded update and the number of examples, and nothing else.
+    """Reply with the encoded update and the number of examples, and nothing else."""
+    return answer(message, context, "upload", train_download)
 
-    A reason why training fails may hold parts of the data, so that it stays in the node's log.
+
+@app.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    """Reply with accuracy and loss of the node's own model on data like its own; nothing else."""
+    return answer(message, context, "own", measure_own_model)
+
+
+def answer(message: Message, context: Context, name: str, work: Work) -> Message:
+    """Reply with what a piece of work returns.
+
+    A reason why it fails may hold parts of the data, so that it stays in the node's log.
     """
+    kind = message.metadata.message_type
     try:
-        upload = train_download(message, context)
-        reply = ConfigRecord({"payload": upload.blob, "examples": upload.examples})
+        made = work(message, context)
     except MissingStateError as error:
-        logger.log(ERROR, "cannot train: %s", error)
-        reply = ConfigRecord({"lacks": True})
+        logger.log(ERROR, "cannot %s: %s", kind, error)
+        made = {"lacks": True}
     except Exception as error:
-        logger.log(ERROR, "cannot train: %s", error)
-        raise RuntimeError("the node cannot train; its log says why") from None
-    return Message(RecordDict({"upload": reply}), reply_to=message)
+        logger.log(ERROR, "cannot %s: %s", kind, error)
+        raise RuntimeError(f"the node cannot {kind}; its log says why") from None
+    return Message(RecordDict({name: ConfigRecord(made)}), reply_to=message)
 
 
-def train_download(message: Message, context: Context) -> Upload:
-    """Return the update of a download, and keep the node's states."""
+def train_download(message: Message, context: Context) -> dict[str, bytes | int]:
+    """Return the update of a download and its number of examples, and keep the node's states."""
     dispatch, heard = read_download(message)
     upload = open_node(*places(context)).train(dispatch, kept_state(context.state, heard))
     keep_states(context.state, upload.sequence, upload.client_state, upload.lost_state)
-    return upload
+    return {"payload": upload.blob, "examples": upload.examples}
+
+
+def measure_own_model(message: Message, context: Context) -> dict[str, float]:
+    """Return accuracy and loss of the node's own model, and export it if a folder is given."""
+    dispatch, heard = read_download(message)
+    out = str(context.node_config.get("own-model-path", ""))
+    state = kept_state(context.state, heard)
+    return asdict(open_node(*places(context)).evaluate(dispatch, state, out))
 
 
 def places(context: Context) -> Iterator[str]:
-    """Yield the node's own data and backbone; empty where it has none."""
-    for key in ("data-path", "backbone-path"):
+    """Yield the node's own data, what it holds out, and its backbone; empty where it has none."""
+    for key in ("data-path", "validation-path", "backbone-path"):
         yield str(context.node_config.get(key, ""))
 
 

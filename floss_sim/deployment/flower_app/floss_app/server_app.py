@@ -11,7 +11,14 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, 
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import Strategy
 
-from floss_sim.deployment import Reply, ServerRun, check_framework, open_server, read_run_file
+from floss_sim.deployment import (
+    ClosedRound,
+    Reply,
+    ServerRun,
+    check_framework,
+    open_server,
+    read_run_file,
+)
 from floss_sim.protocol import Dispatch
 
 RUN_FILE = Path(__file__).with_name("run.json")
@@ -69,8 +76,8 @@ class CohortStrategy(Strategy):
 
     def summary(self) -> None:
         """Log the run."""
-        config = self.server.run.config
-        logger.log(INFO, "%s: %s", config.task.name, config.describe())
+        for line in self.server.summary():
+            logger.log(INFO, "%s", line)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -78,7 +85,7 @@ class CohortStrategy(Strategy):
         """Return the download of each client of the cohort, as one value of bytes."""
         return [self._message(d, server_round) for d in self.server.open_round(self.nodes)]
 
-    def _message(self, dispatch: Dispatch, server_round: int) -> Message:
+    def _message(self, dispatch: Dispatch, server_round: int, kind: str = "train") -> Message:
         download = ConfigRecord(
             {
                 "payload": dispatch.blob,
@@ -92,7 +99,7 @@ class CohortStrategy(Strategy):
         return Message(
             RecordDict({"download": download}),
             dst_node_id=self.nodes[dispatch.client],
-            message_type="train",
+            message_type=kind,
             group_id=str(server_round),
         )
 
@@ -100,25 +107,40 @@ class CohortStrategy(Strategy):
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Hand the replies to the run; return its metrics where the model was evaluated."""
-        received = {
-            client: read_reply(message)
+        received = self._by_client(replies, "upload")
+        return None, metrics_of(self.server.close_round(received))
+
+    def _by_client(self, replies: Iterable[Message], name: str) -> dict[int, Reply]:
+        """Return a record of the replies by client; those of unknown nodes are left out."""
+        return {
+            client: read_reply(message, name)
             for message in replies
             if (client := self.clients.get(message.metadata.src_node_id)) is not None
         }
-        closed = self.server.close_round(received)
-        for client, reason in closed.refused.items():
-            logger.log(WARNING, "client %d is left out: %s", client, reason)
-        metrics = MetricRecord({name: float(value) for name, value in closed.metrics.items()})
-        return None, metrics if closed.metrics else None
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
-        """Return no message: the server evaluates."""
-        return []
+        """Return a download for each node that shall measure its own model; else no message.
 
-    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> None:
-        """Return nothing: the server evaluates."""
+        The server itself evaluates the global model.
+        """
+        due = self.server.open_evaluation(self.nodes)
+        return [self._message(dispatch, server_round, "evaluate") for dispatch in due]
+
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> MetricRecord | None:
+        """Return the means over the nodes that have measured their own models, if any was asked."""
+        return metrics_of(self.server.close_evaluation(self._by_client(replies, "own")))
+
+
+def metrics_of(closed: ClosedRound) -> MetricRecord | None:
+    """Log which clients are left out; return the metrics, if there are any."""
+    for client, reason in closed.refused.items():
+        logger.log(WARNING, "client %d is left out: %s", client, reason)
+    metrics = MetricRecord({name: float(value) for name, value in closed.metrics.items()})
+    return metrics if closed.metrics else None
 
 
 def read_partition(message: Message) -> int:
@@ -127,9 +149,8 @@ def read_partition(message: Message) -> int:
     return number if isinstance(number, int) else -1
 
 
-def read_reply(message: Message) -> Reply | str:
-    """Return a node's update as it came, or the reason why there is none."""
+def read_reply(message: Message, name: str) -> Reply:
+    """Return a record of a node's reply as it came, or the reason why there is none."""
     if message.has_error():
         return message.error.reason or "the node replied with an error"
-    upload = message.content.config_records.get("upload", ConfigRecord())
-    return Reply(upload.get("payload"), upload.get("examples"), upload.get("lacks"))
+    return message.content.config_records.get(name, ConfigRecord())
