@@ -276,7 +276,9 @@ def estimate(deployment: Deployment) -> Estimate:
     """
     given = deployment
     trained = given.trained_model()
-    predictor = SizePredictor(given.method, adapter_layout(trained), given.cohort)
+    layout = adapter_layout(trained)
+    given.method.check_layout(layout)
+    predictor = SizePredictor(given.method, layout, given.cohort)
     traffic = Traffic.of_sizes(
         predictor, given.seed, given.rounds, given.clients, lambda client: given.trained_examples
     )

@@ -26,11 +26,13 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from floss_sim.errors import ConfigError
+from floss_sim.errors import ConfigError, LayoutError
 from floss_sim.methods.factored_products import product_svd
+from floss_sim.methods.rank_selectors import adapters
+from floss_sim.vectors.layout import Layout
 
 Floats = NDArray[np.float64]
-Factors = tuple[Floats, Floats]
+ChangeFactors = tuple[Floats, Floats]  # (O, Q) and (Q, I)
 _NO_RANK = float(np.finfo(np.float32).eps)  # of the largest singular value: smaller ones are zero
 
 
@@ -54,7 +56,7 @@ class BackboneChange(Protocol):
     restarts: ClassVar[bool]
     """Whether clients train a new adapter in each dispatch, and the server keeps none."""
 
-    def factors(self, clients: Sequence[TrainedAdapter]) -> Factors:
+    def factors(self, clients: Sequence[TrainedAdapter]) -> ChangeFactors:
         """Return two factors of the change of a weight, before LoRA's scale.
 
         Args:
@@ -69,6 +71,9 @@ class BackboneChange(Protocol):
             rank: Rank of their adapters.
             shape: Shape of the weight (O, I).
         """
+
+    def check_layout(self, layout: Layout) -> None:
+        """Raise LayoutError if a layout has no use for a setting."""
 
     def settings(self) -> dict[str, Any]:
         """Return the settings as plain values for fingerprints."""
@@ -95,7 +100,7 @@ class Stacking:
         if not (self.rate > 0 and math.isfinite(self.rate)):
             raise ConfigError(f"merge rate {self.rate!r}; valid: above 0, such as 1")
 
-    def factors(self, clients: Sequence[TrainedAdapter]) -> Factors:
+    def factors(self, clients: Sequence[TrainedAdapter]) -> ChangeFactors:
         """Return the stacked B, which have the weights, and the stacked A."""
         left = np.hstack([self.rate * one.weight * one.b for one in clients])
         return left, np.vstack([one.a for one in clients])
@@ -103,6 +108,9 @@ class Stacking:
     def rank(self, clients: int, rank: int, shape: tuple[int, int]) -> int:
         """Return the sum of the clients' ranks: stacks are sent as they are."""
         return clients * rank
+
+    def check_layout(self, layout: Layout) -> None:
+        """Return: every layout has a use for the rate."""
 
     def settings(self) -> dict[str, Any]:
         """Return the rate, as plain values."""
@@ -132,7 +140,7 @@ class ExactResidual:
         if self.largest is not None and (type(self.largest) is not int or self.largest < 0):
             raise ConfigError(f"residual rank {self.largest!r}; valid: whole numbers from 0")
 
-    def factors(self, clients: Sequence[TrainedAdapter]) -> Factors:
+    def factors(self, clients: Sequence[TrainedAdapter]) -> ChangeFactors:
         """Return balanced factors U sqrt(S) and sqrt(S) V of the residual's singular values S."""
         *others, last = clients
         rows, columns = last.b.shape[0], last.a.shape[1]
@@ -150,6 +158,15 @@ class ExactResidual:
         """Return the true rank of a residual, or as many singular values as are kept."""
         true = min((clients - 1) * rank, *shape)
         return true if self.largest is None else min(true, self.largest)
+
+    def check_layout(self, layout: Layout) -> None:
+        """Raise LayoutError if no adapted weight has as many singular values as are kept."""
+        most = max((min(b.shape[0], a.shape[1]) for a, b in adapters(layout)), default=0)
+        if self.largest is not None and self.largest > most:
+            raise LayoutError(
+                f"residual rank {self.largest}; valid: 0 to {most}, the smaller side of the "
+                "largest adapted weight"
+            )
 
     def settings(self) -> dict[str, Any]:
         """Return the number of singular values, as plain values."""

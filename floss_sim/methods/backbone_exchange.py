@@ -70,7 +70,7 @@ class BackboneExchange:
         kept = (ADAPTED_WEIGHT, LORA_A, LORA_B) if self._change.restarts else (ADAPTED_WEIGHT,)
         return ~kinds_mask(self._layout, kept)
 
-    def download(self, main: bytes, vector_N: Vector, held: int, version: int) -> bytes:
+    def download(self, main: bytes, vector_N: Vector, held: int, version: int) -> Bundle:
         """Return the download of a client.
 
         Args:
@@ -80,14 +80,13 @@ class BackboneExchange:
             version: Version that is downloaded.
         """
         missed = range(held + 1, version + 1)
+        factors = None
         if all(v in self._steps for v in missed):
-            factors = Bundle(main, tuple(self._steps[v] for v in missed)).pack()
+            factors = Bundle(main, tuple(self._steps[v] for v in missed))
             if not missed:
                 return factors
-        else:
-            factors = None
-        dense = Bundle(main, (self._weights(vector_N, version),), dense=True).pack()
-        return dense if factors is None or len(dense) < len(factors) else factors
+        dense = Bundle(main, (self._weights(vector_N, version),), dense=True)
+        return dense if factors is None or dense.nbytes < factors.nbytes else factors
 
     def _weights(self, vector_N: Vector, version: int) -> bytes:
         """Return the message of the adapted weights, encoded once for each version."""
@@ -101,7 +100,7 @@ class BackboneExchange:
 
     def start(
         self,
-        blob: bytes,
+        bundle: Bundle,
         offsets_N: Vector,
         own: tuple[int, Vector] | None,
         version: int,
@@ -110,18 +109,17 @@ class BackboneExchange:
         """Return the values from which a client trains.
 
         Args:
-            blob: Bytes of the download.
+            bundle: Messages of the download.
             offsets_N: Values that the client decoded from the main message.
             own: Version that the client holds, and its vector; None: version 0.
             version: Version that is downloaded.
             sequence: Number of the dispatch.
 
         Raises:
-            PayloadError: The bytes are no download of this run.
+            PayloadError: The messages are not of this run.
             MissingStateError: The download leaves out versions that the client lacks.
         """
         start_N = self.adapters_at_start(sequence, offsets_N).copy()
-        bundle = Bundle.unpack(blob)
         if bundle.dense:
             weights_N = decode(self._layout, bundle.changes[0], self._adapted_N)[0]
             start_N[self._adapted_N] = weights_N[self._adapted_N]

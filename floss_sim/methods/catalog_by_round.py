@@ -103,7 +103,7 @@ def ecolora(
 
     Raises:
         DensityError: A density outside (0, 1].
-        ConfigError: A number of segments below 1, or a half-life that is not above 0.
+        ConfigError: A number of segments below 1, or a half-life that is not finite and above 0.
     """
     a_density = min(1.0, 1.2 * parse_density(up_density)) if a_density is None else a_density
     upload = Segments(segments, a_density, up_density, half_life)

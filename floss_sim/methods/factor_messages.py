@@ -19,7 +19,7 @@ from functools import lru_cache
 import numpy as np
 
 from floss_sim.errors import PayloadError
-from floss_sim.methods.backbone_changes import Factors
+from floss_sim.methods.backbone_changes import ChangeFactors
 from floss_sim.methods.rank_selectors import adapters
 from floss_sim.vectors.layout import LORA_A, LORA_B, Layout, TensorSpec, sort_by_name
 from floss_sim.vectors.top_k import Vector
@@ -45,6 +45,11 @@ class Bundle:
     main: bytes
     changes: tuple[bytes, ...]
     dense: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the download."""
+        return bundle_overhead(len(self.changes)) + len(self.main) + sum(map(len, self.changes))
 
     def pack(self) -> bytes:
         """Return the bytes of the download."""
@@ -87,7 +92,7 @@ def bundle_overhead(changes: int) -> int:
 
 def encode_factors(
     layout: Layout,
-    factors: Sequence[Factors],
+    factors: Sequence[ChangeFactors],
     values: str = "fp32",
     draw: np.random.Generator | None = None,
 ) -> bytes:
@@ -116,7 +121,7 @@ def encode_factors(
     return head + encode(own, vector, everything, values=values, draw=draw)
 
 
-def decode_factors(layout: Layout, blob: bytes) -> list[Factors]:
+def decode_factors(layout: Layout, blob: bytes) -> list[ChangeFactors]:
     """Return the factors of each adapter's module, in the order of ``adapters(layout)``.
 
     Raises:
@@ -131,7 +136,7 @@ def decode_factors(layout: Layout, blob: bytes) -> list[Factors]:
     if bool(own.tensors) != bool(rest):
         raise PayloadError("a factor message's ranks do not fit its length")
     vector = decode(own, rest)[0].astype(np.float64) if rest else np.empty(0)
-    found: list[Factors] = []
+    found: list[ChangeFactors] = []
     for (a, b), rank in zip(pairs, ranks, strict=True):
         left, right = np.zeros((b.shape[0], rank)), np.zeros((rank, a.shape[1]))
         if rank:

@@ -266,12 +266,15 @@ class Method:
         if reason:
             raise LayoutError(f"method {self.name!r} cannot hold DoRA: {reason}")
 
-    def check_layout(self, layout: Layout, tier: int) -> None:
-        """Raise LayoutError if a layout has fewer ranks or segments than a tier's messages need."""
-        self.download_selector(tier, 0).count(layout)
-        upload = self.upload_selector(tier, Moment(0))
-        if not isinstance(upload, SameMask):
-            upload.count(layout)
+    def check_layout(self, layout: Layout) -> None:
+        """Raise LayoutError if a layout is too small for a tier's messages or the server's step."""
+        for tier in range(len(self.tiers)):
+            self.download_selector(tier, 0).count(layout)
+            upload = self.upload_selector(tier, Moment(0))
+            if not isinstance(upload, SameMask):
+                upload.count(layout)
+        if self.backbone_change:
+            self.backbone_change.check_layout(layout)
 
     @property
     def is_masked(self) -> bool:

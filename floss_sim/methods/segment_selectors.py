@@ -10,6 +10,7 @@ Shapes: ``values_N`` float32 and masks bool over a layout of N entries.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -135,7 +136,7 @@ class Segments:
         half_life: Rounds after which densities have fallen half of the way, above 0.
 
     Raises:
-        ConfigError: A number of segments below 1, or a half-life that is not above 0.
+        ConfigError: A number of segments below 1, or a half-life that is not finite and above 0.
         DensityError: A density outside (0, 1].
     """
 
@@ -147,8 +148,8 @@ class Segments:
     def __post_init__(self) -> None:
         if self.segments < 1:
             raise ConfigError(f"{self.segments} segments; valid: 1 or more")
-        if not self.half_life > 0:
-            raise ConfigError(f"a half-life of {self.half_life:g} rounds; valid: above 0")
+        if not 0 < self.half_life < math.inf:
+            raise ConfigError(f"a half-life of {self.half_life:g} rounds; valid: finite, above 0")
         for name in ("a_density", "density"):
             object.__setattr__(self, name, parse_density(getattr(self, name)))
 

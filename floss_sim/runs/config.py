@@ -120,8 +120,8 @@ class RunConfig:
         self._check_adapters()
         self._check_privacy()
         clients = self.fleet.clients
+        self.method.check_layout(self.layout)
         for number in range(len(self.method.tiers)):
-            self.check_ranks(number)
             if not self._serves(number):
                 raise ConfigError(
                     f"tier {number + 1} of method {self.method.name!r} has no client in a "
@@ -160,13 +160,13 @@ class RunConfig:
 
         Tiers ascend with the clients' numbers, so that a binary search finds the tier.
         """
-        clients = self.fleet.clients
+        clients = range(self.fleet.clients)
+        first = bisect_left(clients, tier, key=self.tier_of)
+        return first < len(clients) and self.tier_of(first) == tier
 
-        def tier_of(client: int) -> int:
-            return self.method.tier_of(client, clients)
-
-        first = bisect_left(range(clients), tier, key=tier_of)
-        return first < clients and tier_of(first) == tier
+    def tier_of(self, client: int) -> int:
+        """Return the tier of the method to which a client belongs."""
+        return self.method.tier_of(client, self.fleet.clients)
 
     @cached_property
     def sizes(self) -> SizePredictor:
@@ -240,10 +240,6 @@ class RunConfig:
     def clients(self) -> tuple[Indices, ...]:
         """Indices of each client's training examples, by client number."""
         return _clients(self.task.content, self.fleet, self.seed)
-
-    def check_ranks(self, tier: int) -> None:
-        """Raise LayoutError if a tier's messages need more ranks or entries than the run has."""
-        self.method.check_layout(self.layout, tier)
 
     def check_partition(self) -> None:
         """Raise TaskError if the data cannot be partitioned over the clients."""

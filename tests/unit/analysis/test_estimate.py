@@ -177,6 +177,7 @@ def test_numpy_messages_are_dense_both_ways():
         ({"method": "dense", "density": "1/4"}, "has no option 'density'"),
         ({"method": "ravan", "heads": "3"}, "no multiple of 3 heads; valid heads: 1, 2"),
         ({"method": "ecolora", "segments": 10**9}, "1000000000 segments; valid: 1 to "),
+        ({"method": "fedex-lora", "residual_rank": "577"}, "residual rank 577; valid: 0 to 576"),
         ({"method": "ecolora", "half_life": "soon"}, "--half-life 'soon' is not a number"),
         ({"colour": "red"}, "unknown option 'colour'; valid: a_density, alpha, alph"),
         ({"rounds": 0}, "rounds 0; valid: whole numbers from 1 to 100000"),
