@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 from floss_sim.analysis.backbone_lookup import backbone_model
 from floss_sim.analysis.deployment import Deployment
-from floss_sim.analysis.run_privacy import read_privacy
 from floss_sim.errors import ConfigError
 from floss_sim.families.adapter_settings import AdapterSettings
 from floss_sim.families.backbone import TaskModel
 from floss_sim.families.module_roles import role_of
 from floss_sim.methods.method_options import METHOD_OPTIONS, method_of_options, read_flag
+from floss_sim.methods.privacy_options import PRIVACY_OPTIONS, with_privacy
 from floss_sim.network import load_profile
 from floss_sim.network.named_changes import with_scales
 
 _NUMBERS = {
     "labels": int, "rank": int, "alpha": float, "depth": int, "clients": int,
     "cohort": int, "rounds": int, "examples": int, "batch": int, "tokens": int, "seed": int,
-    "upload_ratio": float, "scale_down": float, "scale_up": float, "dp_clip": float,
-    "dp_noise": float, "dp_epsilon": float, "dp_delta": float,
+    "upload_ratio": float, "scale_down": float, "scale_up": float,
 }  # fmt: skip
-_PRIVACY = ("clip", "noise", "epsilon", "delta", "trust")
+_OPTIONS = {**METHOD_OPTIONS, **PRIVACY_OPTIONS}
 _FLEET = ("clients", "cohort", "rounds", "examples", "batch", "tokens", "precision",
           "checkpointing", "seed")  # fmt: skip
 
@@ -49,14 +48,14 @@ def deployment_of(settings: Mapping[str, Any]) -> Deployment:
     profile = with_scales(profile, given.get("scale_down"), given.get("scale_up"))
     if given.get("framework"):
         profile = profile.with_framework(given["framework"])
-    options = {name: value for name, value in given.items() if name in METHOD_OPTIONS}
-    method = method_of_options(given.get("method", "floss"), options)
-    if privacy := read_privacy(*(given.get(f"dp_{name}") for name in _PRIVACY)):
-        method = replace(method, privacy=privacy)
+    options, privacy = (
+        {name: value for name, value in given.items() if name in table}
+        for table in (METHOD_OPTIONS, PRIVACY_OPTIONS)
+    )
     made = Deployment(
         model,
         _adapters(model, given),
-        method,
+        with_privacy(method_of_options(given.get("method", "floss"), options), privacy),
         profile,
         **{name: given[name] for name in _FLEET if name in given},
     )
@@ -67,8 +66,8 @@ def deployment_of(settings: Mapping[str, Any]) -> Deployment:
 def _names() -> set[str]:
     adapter = {field.name for field in fields(AdapterSettings)} - {"modules_to_save"}
     own = {"backbone", "fetch", "kind", "network", "method", "save", "precision", "checkpointing",
-           "framework", "dp_trust"}  # fmt: skip
-    return own | adapter | set(_NUMBERS) | set(METHOD_OPTIONS)
+           "framework"}  # fmt: skip
+    return own | adapter | set(_NUMBERS) | set(_OPTIONS)
 
 
 def read_setting(name: str, value: Any) -> Any:
@@ -77,8 +76,8 @@ def read_setting(name: str, value: Any) -> Any:
     Raises:
         ConfigError: The text cannot be read.
     """
-    if name in METHOD_OPTIONS:
-        return METHOD_OPTIONS[name].read(value)
+    if name in _OPTIONS:
+        return _OPTIONS[name].read(value)
     if not isinstance(value, str):
         return value
     if name in ("rank_pattern", "alpha_pattern"):

@@ -20,7 +20,7 @@ from floss_sim.analysis.privacy_accountant import (
     sampled_epsilon,
 )
 from floss_sim.errors import ConfigError
-from floss_sim.methods import TRUSTS, DifferentialPrivacy
+from floss_sim.methods import DifferentialPrivacy
 from floss_sim.protocol.sampling import draw_cohort
 
 
@@ -37,7 +37,7 @@ class RunPrivacy:
         rounds_of: Rounds whose servers saw an update of a client, from 0, by client.
 
     Example:
-        >>> from floss_sim.methods import TRUSTS, DifferentialPrivacy
+        >>> from floss_sim.methods import DifferentialPrivacy
         >>> settings = DifferentialPrivacy(clip=1.0, noise=4.0)
         >>> RunPrivacy(settings, 50, 10, True, [10] * 60, {}).multipliers[:2]
         [4.0, 4.0]
@@ -180,38 +180,3 @@ def check_planned(planned: RunPrivacy) -> None:
             f"noise multiplier {noise:g} has no finite epsilon after {len(planned.reports)} "
             "rounds; raise it"
         )
-
-
-def read_privacy(
-    clip: float | None,
-    noise: float | None,
-    epsilon: float | None,
-    delta: float | None,
-    trust: str | None,
-) -> DifferentialPrivacy | None:
-    """Return clipping and noise, without noise where an epsilon is given; None if none is asked.
-
-    Args:
-        clip: Value of ``--dp-clip``.
-        noise: Value of ``--dp-noise``.
-        epsilon: Value of ``--dp-epsilon``.
-        delta: Value of ``--dp-delta``.
-        trust: Value of ``--dp-trust``.
-
-    Raises:
-        ConfigError: The options contradict each other, or a value is out of range.
-    """
-    others = {"noise": noise, "epsilon": epsilon, "delta": delta, "trust": trust}
-    given = [name for name, value in others.items() if value is not None]
-    if clip is None:
-        if given:
-            raise ConfigError(f"--dp-{given[0]} needs --dp-clip, the largest norm of an update")
-        return None
-    if (noise is None) == (epsilon is None):
-        raise ConfigError("--dp-clip needs one of --dp-noise (0: clipping alone) and --dp-epsilon")
-    if trust is not None and trust not in TRUSTS:
-        raise ConfigError(f"--dp-trust {trust!r} is unknown; valid: {', '.join(TRUSTS)}")
-    chosen: dict[str, Any] = {"trust": trust, "delta": delta}
-    return DifferentialPrivacy(
-        clip, noise or 0.0, **{name: value for name, value in chosen.items() if value is not None}
-    )

@@ -15,13 +15,6 @@ from floss_sim.analysis.estimate import estimate as estimate_of
 from floss_sim.cli.console import alternatives, plain_table, print_json, print_text, show_whole
 from floss_sim.cli.estimate_table import print_estimate, sweep_table
 from floss_sim.cli.method_options import takes_method_options
-from floss_sim.cli.privacy_options import (
-    DpClipOption,
-    DpDeltaOption,
-    DpEpsilonOption,
-    DpNoiseOption,
-    DpTrustOption,
-)
 from floss_sim.cli.shared_options import (
     FetchOption,
     FrameworkOption,
@@ -101,11 +94,7 @@ def estimate(
     lora_bias: Annotated[bool, typer.Option("--lora-bias", help="B has a bias.")] = False,
     method: Annotated[str, typer.Option(help="As for `floss-sim run`.")] = "floss",
     method_options: dict[str, Any],
-    dp_clip: DpClipOption = None,
-    dp_noise: DpNoiseOption = None,
-    dp_epsilon: DpEpsilonOption = None,
-    dp_delta: DpDeltaOption = None,
-    dp_trust: DpTrustOption = None,
+    privacy_options: dict[str, Any],
     clients: Annotated[int, typer.Option(min=1, max=10**7, help="Clients of the fleet.")] = 100,
     cohort: Annotated[int, typer.Option(min=1, max=10**5, help="Clients of a round.")] = 10,
     rounds: Annotated[int, typer.Option(min=1, max=10**5, help="Rounds.")] = 100,
@@ -153,8 +142,7 @@ def estimate(
         rounds=rounds, examples=examples, batch=batch, tokens=tokens, precision=precision,
         checkpointing=checkpointing, network=network, upload_ratio=upload_ratio, seed=seed,
         scale_down=scale_down, scale_up=scale_up, framework=framework, **method_options,
-        dp_clip=dp_clip, dp_noise=dp_noise, dp_epsilon=dp_epsilon, dp_delta=dp_delta,
-        dp_trust=dp_trust,
+        **privacy_options,
     )  # fmt: skip
     if sweep is None:
         if out is not None:

@@ -1,4 +1,4 @@
-"""Options of a command for the options of the methods, from ``METHOD_OPTIONS``."""
+"""Options of a command for methods and their privacy, from the tables that declare them."""
 
 from __future__ import annotations
 
@@ -10,30 +10,33 @@ from typing import Annotated, Any
 import typer
 
 from floss_sim.methods.method_options import METHOD_OPTIONS, MethodOption
+from floss_sim.methods.privacy_options import PRIVACY_OPTIONS
 
-PARAMETER = "method_options"  # of a command: the given options by name
+TABLES = {"method_options": METHOD_OPTIONS, "privacy_options": PRIVACY_OPTIONS}
 _TYPES = {"integer": int, "number": float, "flag": bool}
 
 
 def takes_method_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command that has every option of the methods in the place of ``method_options``.
+    """Return a command that has every option of a table in the place of the table's parameter.
 
     The command itself receives those that were given, by name, as values of the command line.
 
     Args:
-        command: Function of named arguments, of which ``method_options`` is a dictionary.
+        command: Function of named arguments; those named as in ``TABLES`` are dictionaries.
     """
     own = inspect.signature(command, eval_str=True)
-    options = [_parameter(option) for option in METHOD_OPTIONS.values()]
+    tables = {name: table for name, table in TABLES.items() if name in own.parameters}
     parameters: list[inspect.Parameter] = []
     for parameter in own.parameters.values():
-        parameters += options if parameter.name == PARAMETER else [parameter]
+        table = tables.get(parameter.name)
+        parameters += [parameter] if table is None else map(_parameter, table.values())
 
     @wraps(command)
     def call(**given: Any) -> None:
-        values = {name: given.pop(name) for name in METHOD_OPTIONS}
-        chosen = {name: value for name, value in values.items() if value is not None}
-        command(**given, **{PARAMETER: chosen})
+        for parameter, table in tables.items():
+            values = {name: given.pop(name) for name in table}
+            given[parameter] = {n: value for n, value in values.items() if value is not None}
+        command(**given)
 
     call.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     return call

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from floss_sim.analysis.privacy_of_config import with_privacy_of_run
-from floss_sim.analysis.run_privacy import read_privacy
 from floss_sim.cli.console import PlainConsole, alternatives, print_json, print_text
 from floss_sim.cli.method_options import takes_method_options
-from floss_sim.cli.privacy_options import (
-    DpClipOption,
-    DpDeltaOption,
-    DpEpsilonOption,
-    DpNoiseOption,
-    DpTrustOption,
-)
 from floss_sim.cli.progress_log import late_lines
 from floss_sim.cli.run_progress import train_with_progress
 from floss_sim.cli.run_summary import summary_of, summary_table
@@ -44,6 +35,7 @@ from floss_sim.cli.shared_options import (
 )
 from floss_sim.errors import ConfigError
 from floss_sim.methods.method_options import method_of_options
+from floss_sim.methods.privacy_options import with_privacy
 from floss_sim.runs.config import RunConfig
 from floss_sim.simulator import parse_policy
 from floss_sim.tasks import load_task
@@ -92,11 +84,7 @@ def run(
     rank: Annotated[int | None, typer.Option(help="LoRA rank; default 16.")] = None,
     dora: DoraOption = False,
     method_options: dict[str, Any],
-    dp_clip: DpClipOption = None,
-    dp_noise: DpNoiseOption = None,
-    dp_epsilon: DpEpsilonOption = None,
-    dp_delta: DpDeltaOption = None,
-    dp_trust: DpTrustOption = None,
+    privacy_options: dict[str, Any],
     rounds: Annotated[int, typer.Option(min=1, max=10**7, help="Rounds in all.")] = 200,
     network_name: NetworkOption = "paper-200-20",
     upload_ratio: RatioOption = None,
@@ -154,9 +142,7 @@ def run(
     json_: JsonOption = False,
 ) -> None:
     """Train one configuration in lockstep with simulated time."""
-    chosen = method_of_options(method, method_options)
-    if privacy := read_privacy(dp_clip, dp_noise, dp_epsilon, dp_delta, dp_trust):
-        chosen = replace(chosen, privacy=privacy)
+    chosen = with_privacy(method_of_options(method, method_options), privacy_options)
     if rank is not None and chosen.trains not in ADAPTER_LAYOUTS:
         raise ConfigError(f"method {method!r} has no adapters; --rank does not apply")
     if dora and chosen.trains not in ADAPTER_LAYOUTS:
@@ -174,7 +160,9 @@ def run(
     chosen_network = network(network_name, upload_ratio, framework=framework)
     profile = with_backbone(chosen_network, loaded, include_backbone)
     closing = parse_policy(policy, late)
-    config = with_privacy_of_run(config, dp_epsilon, rounds, profile, closing)
+    config = with_privacy_of_run(
+        config, privacy_options.get("dp_epsilon"), rounds, profile, closing
+    )
     saved = train_with_progress(
         config,
         profile,
