@@ -34,7 +34,7 @@ from floss_sim.records import RunFolder, RunRecord
 from floss_sim.runs.conditions import check_conditions, conditions
 from floss_sim.runs.config import RunConfig
 from floss_sim.runs.lockstep import OnRound, run
-from floss_sim.runs.own_data import own_data_text, own_weights
+from floss_sim.runs.own_data import own_data_text, own_test_right
 from floss_sim.simulator import RoundPolicy, wait_all
 from floss_sim.training import (
     choose_learner,
@@ -359,9 +359,8 @@ def _own_test_accuracy(
     if config.method.private:
         made = measure_own_on_test(config, folder.snapshot(), device).accuracy
     else:
-        right = folder.models_on_test([number])[number].right
-        weights = own_weights(config, config.task.content.test[1])
-        made = float((right if weights is None else weights @ right).mean())
+        (right_M,) = own_test_right(config, [folder.models_on_test([number])[number].right])
+        made = float(right_M.mean())
     folder.note_on_test(number, {_OWN: made})
     return made
 

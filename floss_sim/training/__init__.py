@@ -139,7 +139,7 @@ def measure_own_on_test(config: RunConfig, snapshot: Snapshot, device: str = "au
     """
     learner = open_learner(config, device)
     learner.restore(snapshot)
-    return learner.own_metrics(learner.on_device(config.task.content.test))
+    return learner.own_metrics("test")
 
 
 def export_adapter(

@@ -6,7 +6,7 @@ take the place of the global ones here. On test, what own models get right follo
 model's single predictions where clients keep nothing. Private entries are those of the last round
 only, so that runs with such are measured on test after each evaluated round, while they train.
 
-Shapes: C clients, M predictions of the test split.
+Shapes: M predictions of the test split.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from floss_sim.records import RunFolder, RunRecord
 from floss_sim.records.on_test import ModelOnTest
 from floss_sim.records.schema import OWN_COLUMNS, ROUNDS
 from floss_sim.runs.config import RunConfig
-from floss_sim.runs.own_data import own_weights
+from floss_sim.runs.own_data import own_test_right
 
 if TYPE_CHECKING:
     from floss_sim.training.learners.torch_learner import TorchLearner
@@ -65,13 +65,12 @@ class OwnTests:
 
     def __init__(self, learner: TorchLearner, folder: RunFolder) -> None:
         self._learner, self._folder = learner, folder
-        self._split = learner.on_device(learner.config.task.content.test)
         self._new: dict[int, NDArray[np.float64]] = {}
 
     def note(self, row: Mapping[str, Any]) -> None:
         """Measure the models after a round, given its row of the record, if it is evaluated."""
         if row["accuracy"] is not None:
-            self._new[row["round"]] = self._learner.own_right(self._split)
+            self._new[row["round"]] = self._learner.own_right("test")
         self.store()
 
     def store(self) -> None:
@@ -86,9 +85,5 @@ class OwnTests:
 
 def own_hits(config: RunConfig, models: Sequence[ModelOnTest]) -> HitsOnTest:
     """Return what own models get right on test where all clients hold the global model."""
-    weights_CM = own_weights(config, config.task.content.test[1])
-    rights = [model.right.astype(np.float64) for model in models]
-    if weights_CM is not None:
-        weight_M = weights_CM.mean(axis=0) * weights_CM.shape[1]
-        rights = [right_M * weight_M for right_M in rights]
+    rights = own_test_right(config, [model.right for model in models])
     return HitsOnTest.of_right(rights, predictions_by_example(config.task))

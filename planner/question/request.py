@@ -405,8 +405,9 @@ class Request:
         """
         x, y = self.task.content.validation
         if self.measures_own:
-            weights_CE = own_weights(self.reference(), y)
-            if weights_CE is not None:
+            weights = own_weights(self.reference(), y)
+            if weights is not None:
+                weights_CE = weights.by_label[:, y]
                 shares_KC = [weights_CE[:, y == label].sum(axis=1) for label in np.unique(y)]
                 return float(np.max(shares_KC, axis=0).mean())
         targets = x[:, 1:][x[:, 1:] >= 0] if self.task.kind == NEXT_TOKEN else y

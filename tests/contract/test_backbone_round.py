@@ -117,15 +117,15 @@ class Witness(SequentialLearner):
     seen: list[tuple[bool, int]]
     versions: dict[int, Vector]
 
-    def _start(self, dispatch: Dispatch, offsets_N: Vector) -> Vector:
-        start_N = super()._start(dispatch, offsets_N)
+    def _update(self, dispatch: Dispatch) -> Vector:
+        start_N = self._clients.start(dispatch)
         bundle = Bundle.unpack(dispatch.blob)
         self.seen.append((bundle.dense, len(bundle.changes)))
         for tensor in self.layout.tensors:
             at = self.layout.slices[tensor.name]
             if tensor.kind == "adapted_weight":
                 assert np.array_equal(start_N[at], self._server.vector()[at])
-        return start_N
+        return super()._update(dispatch)
 
 
 @pytest.mark.parametrize("name", ["flora", "fedex-lora"])

@@ -401,7 +401,8 @@ class Witness(TorchLearner):
 
     def _update(self, dispatch: Dispatch) -> Vector:
         update_N = super()._update(dispatch)
-        self.seen = *self._download_content(dispatch), update_N
+        offsets_N, trained_N, _ = self._clients.content(dispatch)
+        self.seen = offsets_N, trained_N, update_N
         return update_N
 
 

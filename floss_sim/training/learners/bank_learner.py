@@ -89,7 +89,7 @@ class BankLearner(TorchLearner):
         Raises:
             NonFiniteUpdateError: The update holds NaN or infinity.
         """
-        self._hear(dispatch.client, client_state)
+        self._clients.hear(dispatch.client, client_state)
         while job := self.job(dispatch):
             job.compute()
         return super().train(dispatch, client_state)
@@ -142,7 +142,8 @@ class BankLearner(TorchLearner):
         )
 
     def _ranked_works(self, sent: Dispatch) -> list[Work]:
-        ranked = self._exchange.ranking_selector(self._tier(sent.client))
+        tier = self.config.tier_of(sent.client)
+        ranked = self._server.exchange.ranking_selector(tier)
         return [replace(work, ranked=ranked) for work in self._works(sent)]
 
     def _halve(self, clients: int) -> None:

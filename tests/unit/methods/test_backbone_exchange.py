@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from floss_sim.errors import ConfigError, NonFiniteUpdateError, PayloadError
+from floss_sim.errors import ConfigError, LayoutError, NonFiniteUpdateError, PayloadError
 from floss_sim.methods import Contribution, Method, method_from_name
 from floss_sim.methods.backbone_changes import ExactResidual, Stacking, TrainedAdapter
 from floss_sim.methods.backbone_exchange import BackboneExchange
@@ -101,15 +101,16 @@ def test_every_client_holds_the_servers_weights_to_the_bit(name: str):
     vectors = play(exchange, 6)
     forms = set()
     for held in range(7):
-        blob = exchange.download(MAIN, vectors[6], held, 6)
-        bundle = Bundle.unpack(blob)
+        bundle = exchange.download(MAIN, vectors[6], held, 6)
+        blob = bundle.pack()
+        assert (Bundle.unpack(blob), len(blob)) == (bundle, bundle.nbytes)
         forms.add(bundle.dense)
         assert len(bundle.changes) == (1 if bundle.dense else 6 - held)
         own = (held, vectors[held]) if held else None
-        start_N = exchange.start(blob, NOTHING, own, 6, 0)
+        start_N = exchange.start(bundle, NOTHING, own, 6, 0)
         assert np.array_equal(start_N[ADAPTED], vectors[6][ADAPTED])
         # Its own version may be newer than the one that the server knows: a lost upload.
-        later = exchange.start(blob, NOTHING, (6, vectors[6]), 6, 0)
+        later = exchange.start(bundle, NOTHING, (6, vectors[6]), 6, 0)
         assert np.array_equal(later[ADAPTED], vectors[6][ADAPTED])
     assert forms == {True, False}
 
@@ -117,9 +118,9 @@ def test_every_client_holds_the_servers_weights_to_the_bit(name: str):
 def test_a_client_that_lacks_a_round_is_an_error():
     exchange = exchange_of("fedex-lora")
     vectors = play(exchange, 3)
-    blob = exchange.download(MAIN, vectors[3], 2, 3)
+    bundle = exchange.download(MAIN, vectors[3], 2, 3)
     with pytest.raises(PayloadError, match="a client of version 0 got changes from 3 on"):
-        exchange.start(blob, NOTHING, None, 3, 0)
+        exchange.start(bundle, NOTHING, None, 3, 0)
 
 
 def test_the_server_keeps_no_more_factors_than_the_weights_take():
@@ -140,9 +141,9 @@ def test_stacks_larger_than_the_weights_are_never_kept():
     values = draw.normal(size=(10, 2, LAYOUT.entries)).astype(np.float32)
     vector_N = exchange.step([Contribution(0.1, *pair) for pair in values], 1)
     assert not exchange.state()
-    blob = exchange.download(MAIN, vector_N, 0, 1)
-    assert Bundle.unpack(blob).dense
-    start_N = exchange.start(blob, NOTHING, None, 1, 0)
+    bundle = exchange.download(MAIN, vector_N, 0, 1)
+    assert bundle.dense
+    start_N = exchange.start(bundle, NOTHING, None, 1, 0)
     assert np.array_equal(start_N[ADAPTED], vector_N[ADAPTED])
 
 
@@ -162,9 +163,9 @@ def test_the_server_applies_what_it_sends(values: str):
     """A lossy value code costs accuracy on both ends alike."""
     exchange = exchange_of("fedex-lora", values)
     vectors = play(exchange, 1)
-    blob = exchange.download(MAIN, vectors[1], 0, 1)
-    assert not Bundle.unpack(blob).dense
-    assert np.array_equal(exchange.start(blob, NOTHING, None, 1, 0), vectors[1])
+    bundle = exchange.download(MAIN, vectors[1], 0, 1)
+    assert not bundle.dense
+    assert np.array_equal(exchange.start(bundle, NOTHING, None, 1, 0), vectors[1])
     exact = play(exchange_of("fedex-lora"), 1)[1]
     assert 0 < np.abs(vectors[1] - exact).max() < 0.1 * np.abs(exact).max()
 
@@ -184,10 +185,10 @@ def test_an_overflowing_change_names_its_round():
 def test_predicted_sizes_are_those_of_the_encoded_messages(name: str, missed: int):
     exchange, method = exchange_of(name), method_from_name(name)
     vectors = play(exchange, 6)
-    blob = exchange.download(MAIN, vectors[6], 6 - missed, 6)
+    bundle = exchange.download(MAIN, vectors[6], 6 - missed, 6)
     nbytes, entries = change_size(method, LAYOUT, K, missed)
-    assert Bundle.unpack(blob).entries(LAYOUT) - sent_entries(MAIN) == entries
-    assert len(blob) - len(MAIN) == pytest.approx(nbytes, rel=0.04)
+    assert bundle.entries(LAYOUT) - sent_entries(MAIN) == entries
+    assert bundle.nbytes - len(MAIN) == pytest.approx(nbytes, rel=0.04)
 
 
 def test_factor_messages_of_different_ranks_come_back_and_damaged_ones_are_refused():
@@ -238,6 +239,12 @@ def test_damaged_bundles_are_refused():
 def test_options_that_do_not_fit_are_refused(name: str, options: dict, message: str):
     with pytest.raises(ConfigError, match=message):
         method_from_name(name, **options)
+
+
+def test_a_residual_has_at_most_the_rank_of_the_weights_smaller_side():
+    ExactResidual(OUT).check_layout(LAYOUT)
+    with pytest.raises(LayoutError, match=f"rank {OUT + 1}; valid: 0 to {OUT}, the smaller"):
+        ExactResidual(OUT + 1).check_layout(LAYOUT)
 
 
 def test_a_change_needs_the_layout_that_holds_the_weights():

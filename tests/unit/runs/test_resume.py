@@ -48,7 +48,7 @@ def again(kind: str, config: RunConfig, learner, dies: bool = False):
 
     class Dies(KINDS[kind]):
         def aggregate(self, arrivals):
-            if dies and self._version == STOPS:
+            if dies and self.version == STOPS:
                 raise KeyboardInterrupt
             return super().aggregate(arrivals)
 

@@ -29,7 +29,7 @@ class Unmeasured(SequentialLearner):
 
 class Stops(Unmeasured):
     def aggregate(self, arrivals):
-        if self._version == STOPS:
+        if self.version == STOPS:
             raise KeyboardInterrupt
         return super().aggregate(arrivals)
 

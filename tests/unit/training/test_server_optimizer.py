@@ -272,7 +272,7 @@ def test_the_divisor_of_entries_that_some_clients_do_not_hold(digits: RunConfig,
     for sequence, client in enumerate((0, 49)):
         dispatch = learner.dispatch(client, sequence)
         tier = method.tier_of(client, 50)
-        known = exchange.known_download_mask(learner._history, tier, 0, 0)
+        known = exchange.known_download_mask(learner._server.masks, tier, 0, 0)
         _, trained = exchange.decode_download(dispatch.blob, tier, 0, known)
         masks.append(np.ones(before.size, bool) if trained is None else trained)
         sent.append(learner.train(dispatch, NO_STATE))
@@ -313,7 +313,7 @@ def test_a_server_that_diverges_before_it_prunes_is_named(digits: RunConfig):
     with pytest.raises(NonFiniteUpdateError, match="not finite after round"):
         for sequence in range(3):
             dispatch = learner.dispatch(0, sequence)
-            alive = learner._history.alive_mask()
+            alive = learner._server.masks.alive_mask()
             known = None if alive.all() else alive
             reply = exchange.upload(huge * alive, 0, 0, sequence, known, NO_STATE)
             upload = Upload(sequence, 0, len(reply.blob), reply.entries, 1, reply.blob)

@@ -55,7 +55,7 @@ def test_own_metrics_are_means_over_clients_of_their_models_on_their_labels(meth
     row, learner = trained(method)
     private_N = method.private.mask(learner.layout)
     initial_N, shared_N = learner.layout.initial_vector(0), learner.snapshot().tensors["P"]
-    kept = [learner._private.vector(client) for client in range(50)]
+    kept = [learner._clients.private.vector(client) for client in range(50)]
     assert 3 <= sum(own is not None for own in kept) <= 6
     models = [np.where(private_N, initial_N if k is None else k, shared_N) for k in kept]
     told = [row[name] for name in OWN_COLUMNS.names]
@@ -103,10 +103,12 @@ def test_labels_that_the_split_lacks_are_left_out():
         task=SimpleNamespace(content=content, labels=3),
         clients=(np.array([0, 1, 2]), np.array([0, 3]), np.array([3, 4])),
     )
-    weights = own_weights(config, np.array([0, 1, 1, 0, 0, 0]))
+    labels = np.array([0, 1, 1, 0, 0, 0])
+    weights = own_weights(config, labels)
     expected = [
         [2 / 12, 1 / 6, 1 / 6, 2 / 12, 2 / 12, 2 / 12],
         [1 / 4, 0, 0, *[1 / 4] * 3],
         [1 / 6] * 6,
     ]
-    assert weights == pytest.approx(np.array(expected))
+    assert weights.by_label[:, labels] == pytest.approx(np.array(expected))
+    assert weights.summed([0, 2]) == pytest.approx(np.add(expected[0], expected[2]))

@@ -74,7 +74,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(config: RunConfig, policy, tmp_p
 
     def train(dispatch, state):
         nonlocal number
-        number += dying._version == STOPS
+        number += dying.version == STOPS
         if number == 2:  # a pass has just been computed
             raise KeyboardInterrupt
         return real(dispatch, state)
