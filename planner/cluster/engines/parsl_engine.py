@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,6 +28,9 @@ _LABEL = "floss-sim"
 # Shell line that ends the group of a worker's processes once their coordinator has been killed.
 _WATCH = "(while kill -0 {pid} 2>/dev/null; do sleep 5; done; kill -KILL 0) &"
 _HEARTBEAT_S, _SILENCE_S = 5, 30  # seconds: period of signs of life, and without one until a loss
+# Seconds. A process that is killed while it waits for a call keeps the lock of Parsl's queue: the
+# others then get no call, and only the patience for an answer ends the waiting.
+_PATIENCE_S = 120.0
 
 
 class ParslFile(Section):
@@ -77,8 +81,19 @@ def open_parsl(spec: str, workers: int | None = None) -> Iterator[Engine]:
             initialize_logging=False,
         )
         with parsl.DataFlowKernel(config) as kernel:
-            executor = _Calls(ParslPoolExecutor(dfk=kernel))
-            yield Engine(executor, count, spec, (BrokenExecutor, WorkerLost, ManagerLost))
+            calls = _Calls(ParslPoolExecutor(dfk=kernel))
+            lost = (BrokenExecutor, WorkerLost, ManagerLost)
+            if given.executor == "threads":
+                yield Engine(calls, count, spec, lost)
+            else:
+                anew = partial(_start_anew, kernel.executors[_LABEL])
+                yield Engine(calls, count, spec, lost, anew, _PATIENCE_S)
+
+
+def _start_anew(executor: Any, future: Future[Any]) -> None:
+    """Start all processes anew, since one does not answer a call; the others' calls are lost."""
+    executor.scale_in_facade(1)
+    executor.scale_out_facade(1)
 
 
 class _Calls(Executor):
