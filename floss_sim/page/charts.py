@@ -13,7 +13,10 @@ from floss_sim.page.texts import AGAINST
 
 Row = Mapping[str, Any]
 # At least 3 to 1 against white and against the dark page.
-COLOURS = ("#2a78c8", "#c2620a", "#2c8a57", "#a04fc4", "#c43d5a", "#7a7a7a", "#8a6d1f", "#1f8a8a")
+COLOURS = (
+    "#2a78c8", "#c2620a", "#2c8a57", "#a04fc4", "#c43d5a", "#7a7a7a", "#8a6d1f", "#1f8a8a",
+    "#6fa000", "#d070a8",
+)  # fmt: skip
 _WITHOUT_NAME = "peek(split(datum.label, ': '))"  # of a label such as "Recommended: rank 4"
 _TWO_LINES = "split(datum.label, ': ')"
 _FAINT = "#7f7f7f55"
