@@ -33,6 +33,7 @@ from planner.forecasts.intervals import LEVEL, Interval
 from planner.plans.answer import Answer
 from planner.plans.explanation import Range
 from planner.plans.plan import beats_chance
+from planner.plans.spent_privacy import SpentPrivacy
 from planner.plans.time_section import TimeSection
 from planner.plans.usage_section import UsageSection
 from planner.question.budget import Budget, Limit, parse_budget
@@ -154,7 +155,9 @@ class NetworkView:
         traffic = (self.stored_traffic if measured else self.predicted_traffic)[told.candidate]
         time = TimeSection.of(self.fleets.spread(traffic, told.rounds))
         usage = UsageSection.of(traffic.until(told.rounds), limit)
-        return told.model_copy(update={"time": time, "usage": usage})
+        made = self.stored.request.spent_privacy(told.candidate, told.rounds)
+        privacy = SpentPrivacy.of(made) if made else None
+        return told.model_copy(update={"time": time, "usage": usage, "privacy": privacy})
 
     def _is_quick(self, candidate: Candidate, rounds: int, limit: Limit) -> bool:
         """Return whether the mean of a run's predicted rounds is within ``max_round_s``."""

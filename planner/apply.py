@@ -30,6 +30,7 @@ from planner.forecasts.intervals import LEVEL
 from planner.plans.document_checks import first_difference
 from planner.plans.outcome import Outcome, outcome_within
 from planner.plans.plan import Plan
+from planner.plans.spent_privacy import SpentPrivacy
 from planner.plans.time_section import TimeSection
 from planner.plans.usage_section import UsageSection
 from planner.question.budget import Limit, parse_budget
@@ -149,6 +150,7 @@ def plan_request(plan: Plan, *, fetch: bool = False) -> Request:
         max_client_bytes=asked.get("max_client_bytes") or math.inf,
         max_round_s=asked.get("max_round_s") or math.inf,
         accuracy=asked.get("accuracy") or GLOBAL,
+        privacy=plan.privacy,
     )
     _check_facts(asked, request)
     return request
@@ -195,7 +197,9 @@ def train_recommendation(
             f"{limit.amount:.6g} now; plan again"
         )
     planned = plan.recommendation
-    config = planned.candidate.config(request.task, seed)
+    seeded = replace(request, seed=seed)
+    config = seeded.config(planned.candidate)
+    limit = replace(limit, private_rounds=seeded.private_rounds())
     folder = trainer.store.folder(config)
     (trained,) = trainer.train(
         [(config, planned.rounds)], lambda: on_rounds(folder.manifest().rounds)
@@ -206,11 +210,12 @@ def train_recommendation(
     outcome = _outcome(planned, record, request, limit, config.server.cohort)
     outcome, difference = _measured(plan, request, outcome, config, trainer)
     fleets = Fleets.of(request.profile, request.task.partition.clients)
-    traffic = Traffic.of(record)
+    traffic, spent = Traffic.of(record), seeded.spent_privacy(planned.candidate, outcome.rounds)
     outcome = replace(
         outcome,
         time=fleets.spread(traffic, outcome.rounds),
         usage=UsageSection.of(traffic.until(outcome.rounds), limit),
+        privacy=SpentPrivacy.of(spent) if spent else None,
     )
     predicted = Traffic.predict(config, outcome.rounds, request.profile.first_download)
     time = fleets.spread(predicted)
@@ -248,7 +253,7 @@ def _measured(
 
 def _own_run(plan: Plan, request: Request, store: CurveStore) -> RunConfig | None:
     """Return the run by which a plan was chosen, if the store has its rounds."""
-    config = plan.recommendation.candidate.config(request.task, request.seed)
+    config = request.config(plan.recommendation.candidate)
     folder = store.find(config)
     return config if folder and folder.manifest().rounds >= plan.recommendation.rounds else None
 
@@ -303,6 +308,8 @@ def _card_facts(applied: AppliedPlan) -> dict[str, str]:
         f"simulated time on {network}": made.time.text if made.time else "unknown",
         "budget": applied.limit.budget.text,
     }
+    if made.privacy:
+        results["differential privacy of a client"] = made.privacy.text
     if applied.plan.measures_own:
         results["every accuracy"] = f"{applied.plan.measure_text}; the adapter is the server's"
     return training_facts(applied.config) | results

@@ -331,7 +331,7 @@ def export_plan(
         raise ConfigError(f"seed {chosen!r} is no whole number from 0")
     planned = made.recommendation
     return export_app(
-        planned.candidate.config(request.task, chosen),
+        replace(request, seed=chosen).config(planned.candidate),
         out,
         task=origin["task"],
         rounds=planned.rounds,

@@ -20,7 +20,7 @@ from planner.decisions.async_search import (
     decisions_section,
     recorded_decisions,
 )
-from planner.decisions.baselines import baseline_costs, cost_values, missing_baselines
+from planner.decisions.baselines import NAMES, baseline_costs, cost_values, missing_baselines
 from planner.decisions.cheaper import MeasuredRun, cheaper_ways
 from planner.decisions.cluster_use import cluster_section
 from planner.decisions.drawn_times import with_times
@@ -51,6 +51,7 @@ from planner.plans.elsewhere import PLAN, TimesElsewhere
 from planner.plans.outcome import Outcome
 from planner.plans.plan import Plan
 from planner.plans.rate_test import RateTest
+from planner.plans.spent_privacy import SpentPrivacy
 from planner.plans.straggler_section import StragglerSection
 from planner.progress import OnProgress, Progress
 from planner.question.cost import Costs, price
@@ -157,6 +158,7 @@ def make_plan(
         )
         plan = chosen()
     plan = replace(_with_times(request, runs, plan), rate_test=tested)
+    plan = plan.with_runs(partial(_with_privacy, request))
     if interrupted:
         raise StoppedError(replace(plan, interrupted=True))
     return plan
@@ -219,7 +221,8 @@ def _plan(
     best = choice.recommendation
     shown = {**outcomes, **found}
     horizons = {c: runs.horizon(c) for c in costs.searched}
-    result = SearchResult(shown, known, horizons, request.max_rounds)
+    cap = costs.limit.private_rounds.get(best.cohort, request.max_rounds)
+    result = SearchResult(shown, known, horizons, cap)
     reported = {best.candidate, *baselines.values()} & shown.keys()
     hits = runs.hits_on_test([shown[c] for c in sorted(reported)])
     on_test = ReportedOnTest.of(hits, request.task, known.seed_deviation)
@@ -236,7 +239,7 @@ def _plan(
         runners_up=choice.others,
         margin=choice.margin,
         best_accuracy=choice.best_accuracy,
-        baselines={name: tested.get(candidate) for name, candidate in baselines.items()},
+        baselines={n: tested.get(baselines[n]) if n in baselines else None for n in NAMES},
         missing_baselines=missing_baselines(baselines, costs, runs, tested),
         test_differences=on_test.differences(best.candidate, baselines),
         effort={
@@ -280,6 +283,12 @@ def _with_times(request: Request, runs: CandidateRuns, plan: Plan) -> Plan:
     """Return a plan whose runs have their times over the fleets that the network may draw."""
     fleets = Fleets.of(request.profile, request.task.partition.clients)
     return with_times(plan, lambda c: Traffic.of(runs.timed_record(c)), fleets)
+
+
+def _with_privacy(request: Request, outcome: Outcome) -> Outcome:
+    """Return an outcome with the epsilon that its rounds spend, if they have privacy."""
+    made = request.spent_privacy(outcome.candidate, outcome.rounds)
+    return replace(outcome, privacy=SpentPrivacy.of(made)) if made else outcome
 
 
 def _straggler(best: Outcome, costs: Costs, runs: CandidateRuns) -> StragglerSection | None:

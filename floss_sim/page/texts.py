@@ -69,6 +69,10 @@ WARN_CHANCE_OWN = (
     "budget."
 )
 WARN_CAP = "The cap of {cap} rounds ends the run, not the budget: {spent} % of it is used."
+WARN_PRIVACY = (
+    "Epsilon {epsilon} ends the run, not the budget: {spent} % of it is used. More noise, or a "
+    "larger epsilon, allows more rounds."
+)
 WARN_EFFORT = "The search ended before this run did; more search may find a better one."
 WARN_INTERRUPTED = "The search was interrupted: this is the best run so far."
 WARN_TARGET = "No run reached {target} % within the budget: this is the best run of the search."

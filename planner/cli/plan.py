@@ -45,6 +45,14 @@ from planner.answers import parse_cells
 from planner.calls import answer, read_plan, training_offer_of
 from planner.candidates import grid
 from planner.cli.printing import print_answers, print_dry_run, print_plan
+from planner.cli.privacy_options import (
+    DpClipOption,
+    DpDeltaOption,
+    DpEpsilonOption,
+    DpNoiseOption,
+    DpTrustOption,
+    parse_privacy,
+)
 from planner.cli.progress_bar import dry_run_with_progress, plan_with_progress
 from planner.cli.shared_options import (
     PACKAGED_PRIOR,
@@ -81,6 +89,7 @@ from planner.question.request import (
 )
 from planner.report import plan_folder
 from planner.report.answer_text import offer_sentence
+from planner.report.privacy_text import request_privacy_notes
 from planner.report.search_status import StatusWriter
 from planner.search import DEFAULT_SEARCH, STRATEGIES, check_search
 from planner.session import LOCAL, Workers
@@ -122,6 +131,10 @@ Examples:
   floss-plan --pareto --effort 10min --values fp32,int8
 
   floss-plan --budget 20MB --methods floss,fed-sb,ravan --axis ravan.heads=2,4
+
+  floss-plan --methods ffa,fed-sb --dp-clip 0.1 --dp-noise 2 --dp-epsilon 8
+
+  floss-plan --methods ffa,fed-sb --dp-clip 0.1 --dp-epsilon 8 --max-rounds 60
 
   floss-plan --budget 20MB --tune-lr
 
@@ -209,6 +222,11 @@ def plan(
             "private entries need."
         ),
     ] = GLOBAL,
+    dp_clip: DpClipOption = None,
+    dp_noise: DpNoiseOption = None,
+    dp_epsilon: DpEpsilonOption = None,
+    dp_delta: DpDeltaOption = None,
+    dp_trust: DpTrustOption = None,
     axis: Annotated[
         list[str] | None,
         typer.Option(
@@ -329,6 +347,7 @@ def plan(
         return
     check_search(search)  # what can be said before anything is loaded is said then
     told_by_others = parse_prior(prior)
+    privacy = parse_privacy(dp_clip, dp_noise, dp_epsilon, dp_delta, dp_trust)
     objective, training = Objective(target, pareto), parse_effort(effort)
     objective.check()
     earlier = read_plan(replay) if replay else None
@@ -361,6 +380,7 @@ def plan(
             own_axes(axis or []),
             own_ranks=_is_default(context, "ranks"),
             own_models=accuracy == OWN,
+            privacy=privacy,
             cohorts=integers(cohorts or "", "cohorts"),
             epochs=integers(epochs or "", "epochs"),
             values=items(values or ""),
@@ -375,6 +395,7 @@ def plan(
             candidates=space.candidates,
             left_out_methods=space.left_out,
             accuracy=accuracy,
+            privacy=privacy,
             reference_rank=reference_rank,
             max_rounds=max_rounds,
             **training,
@@ -405,7 +426,7 @@ def plan(
             prior=None if prior in (PACKAGED_PRIOR, "none") else Path(prior),
         )
         request = replace(request, origin=origin)
-    for line in space.notes():
+    for line in (*space.notes(), *request_privacy_notes(request)):
         print(line, file=sys.stderr)
     if dry_run_:
         print_dry_run(dry_run_with_progress(request, store, asked), json_, request.measure_text)

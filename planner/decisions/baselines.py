@@ -7,8 +7,16 @@ from typing import Any
 
 from planner.candidates import Candidate
 from planner.execution.candidate_runs import CandidateRuns
-from planner.plans.missing_baseline import DIVERGED, FAILED, NOT_REACHED, Reason
+from planner.plans.missing_baseline import (
+    DIVERGED,
+    FAILED,
+    NOT_PRIVATE,
+    NOT_REACHED,
+    Reason,
+)
 from planner.question.cost import Costs
+
+NAMES = ("dense", "thesis_rule")  # of all baselines
 
 
 def cost_values(candidate: Candidate, costs: Costs, runs: CandidateRuns) -> dict[str, Any]:
@@ -33,13 +41,14 @@ def missing_baselines(
     """Return why baselines have no run in a plan, by the baseline's name.
 
     Args:
-        baselines: The baselines by name.
+        baselines: The baselines that can be trained, by name.
         costs: The costs of the request.
         runs: The runs of its search.
         shown: The candidates whose runs the plan has.
     """
+    refused = {name: NOT_PRIVATE for name in NAMES if name not in baselines}
     lacking = {name: c for name, c in baselines.items() if c not in shown}
-    return {name: _reason(c, costs, runs) for name, c in lacking.items()}
+    return {**{name: _reason(c, costs, runs) for name, c in lacking.items()}, **refused}
 
 
 def _reason(candidate: Candidate, costs: Costs, runs: CandidateRuns) -> Reason:

@@ -26,8 +26,8 @@ from planner.question.request import Request
 def better_stored_run(made: Plan, request: Request, store: CurveStore) -> StoredRun | None:
     """Return the best stored run whose whole interval is above that of the recommended run.
 
-    It keeps to the request's cap on rounds, its limit of a client, and its limit of a round. Ties
-    go to fewer bytes, as in a plan. None if there is none, and for a target that was reached.
+    It keeps to the request's cap on rounds, its epsilon, and its limits of a client and of a round.
+    Ties go to fewer bytes, as in a plan. None if there is none, and for a target that was reached.
 
     Args:
         made: The plan.
@@ -73,8 +73,10 @@ def _ends(stored: StoredCurves, request: Request, least: float) -> Iterator[tupl
 
 
 def _keeps_to_limits(traffic: Traffic, limit: Limit, request: Request) -> bool:
-    """Return whether a run keeps to the limits of a client and of a round, whatever it spends."""
-    rounds, _ = traffic.shape
+    """Return whether a run keeps to all limits but its budget's."""
+    rounds, cohort = traffic.shape
     if traffic.busiest_bytes()[-1] > limit.client_bytes:
+        return False
+    if rounds > limit.private_rounds.get(cohort, rounds):
         return False
     return bool(limit.closing_times(traffic)[-1] <= request.max_round_s * rounds)

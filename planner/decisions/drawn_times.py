@@ -25,8 +25,7 @@ def with_times(plan: Plan, traffic_of: Callable[[Candidate], Traffic], fleets: F
         traffic_of: Returns the recorded messages of a candidate's run.
         fleets: The fleets that the plan's network may draw.
     """
-    trained = [outcome for outcome in plan.baselines.values() if outcome]
-    ends = {o.candidate: o.rounds for o in (plan.recommendation, *plan.runners_up, *trained)}
+    ends = {made.candidate: made.rounds for made in plan.runs.values()}
     fleets = fleets.sharing(len(ends))
     traffic = {c: traffic_of(c) for c in ends}
     times = {c: fleets.spread(traffic[c], rounds) for c, rounds in ends.items()}
@@ -38,10 +37,4 @@ def with_times(plan: Plan, traffic_of: Callable[[Candidate], Traffic], fleets: F
 
     best = plan.recommendation
     slow = find_slow_fleets(fleets, traffic[best.candidate].until(best.rounds))
-    return replace(
-        plan,
-        slow_fleets=SlowFleetsSection.of(slow) if slow else None,
-        recommendation=timed(plan.recommendation),
-        runners_up=tuple(map(timed, plan.runners_up)),
-        baselines={name: made and timed(made) for name, made in plan.baselines.items()},
-    )
+    return replace(plan.with_runs(timed), slow_fleets=SlowFleetsSection.of(slow) if slow else None)

@@ -22,7 +22,7 @@ from planner.plans.explanation import (
     Range,
     StopRule,
 )
-from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL, Outcome
+from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL, PRIVACY, Outcome
 from planner.plans.time_shares import round_time, upload_share
 from planner.question.budget import Limit
 
@@ -37,7 +37,7 @@ class SearchResult:
         outcomes: Outcomes of the runs that the choice was made among, baselines included.
         known: Curves of all runs, up to the rounds that this search has asked for.
         horizons: Rounds that the budget affords every candidate, by real bytes where known.
-        cap: Most rounds of any run.
+        cap: Most rounds of the recommended run, whatever the budget.
     """
 
     outcomes: Mapping[Candidate, Outcome]
@@ -146,7 +146,7 @@ def _neighbours(best: Candidate, known: SearchResult) -> Iterator[Neighbour]:
 
 def _more_budget(best: Outcome, known: SearchResult) -> MoreBudget | None:
     more = last_evaluated_round(min(known.cap, best.rounds_within(TENTH)))
-    if more <= best.rounds or best.binds in (CLIENT_LIMIT, FALL, EFFORT):
+    if more <= best.rounds or best.binds in (CLIENT_LIMIT, PRIVACY, FALL, EFFORT):
         return MoreBudget(rounds=best.rounds)
     made = known.ranges({best.candidate: more}).get(best.candidate)
     return MoreBudget(rounds=more, accuracy=made) if made else None

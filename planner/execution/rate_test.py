@@ -186,7 +186,7 @@ def _config(request: Request, steps: Steps) -> RunConfig:
         for rate, step in zip(own, steps, strict=True)
     )
     pair = Candidate(request.reference_rank, 1.0, 1.0, client_lr=client_lr, server_lr=server_lr)
-    return pair.config(request.task, request.seed)
+    return request.config(pair)
 
 
 def _accuracy(folder: RunFolder, rounds: int) -> float:

@@ -121,6 +121,8 @@ def _search_words(plan: Plan) -> Iterator[str]:
         yield from (f"--{_LISTS[axis]}", ",".join(map(_word, values)))
     yield from _own_axes_words(asked)
     yield from (("--accuracy", asked["accuracy"]) if asked.get("accuracy") else ())
+    for key, value in (asked.get("privacy") or {}).items():
+        yield from (f"--dp-{key.removeprefix('max_')}", _word(value))
     yield from ("--reference-rank", str(asked["reference_rank"]))
     yield from ("--max-rounds", str(asked["max_rounds"]))
     if plan.target is not None:

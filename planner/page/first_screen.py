@@ -24,9 +24,10 @@ from planner.page.shown_runs import (
 )
 from planner.plans.cheaper_way import CheaperWay
 from planner.plans.method_result import MethodGap, MethodResult
-from planner.plans.outcome import EFFORT, Outcome
+from planner.plans.outcome import EFFORT, PRIVACY, Outcome
 from planner.plans.plan import Plan
 from planner.report.method_text import method_sentences
+from planner.report.privacy_text import epsilon_clause, privacy_sentences
 from planner.report.time_text import median_s
 
 
@@ -62,14 +63,16 @@ def answer(plan: Plan) -> str:
     sends = texts.SENDS_ALL if all_sent else texts.SENDS.format(down=down, up=up)
     other = candidate.other_settings and texts.OTHER.format(other=candidate.other_settings)
     train = texts.ANSWER_TRAIN.format(
-        rank=candidate.rank, rounds=best.rounds, other=other, sends=sends
-    )
+        rank=candidate.rank, rounds=best.rounds, other=epsilon_clause(best.privacy) + other,
+        sends=sends,
+    )  # fmt: skip
     spent = texts.ANSWER_BUDGET.format(budget=_budget_text(plan), spent=f"{100 * best.spent:.0f}")
     lines = [train, _good_text(plan), _cost_text(best), spent]
     if plan.reached and plan.target is not None:
         lines.append(texts.ANSWER_REACHED.format(target=percent(plan.target)))
     if plan.measures_own:
         lines.append(f"Every accuracy is an own accuracy: {plan.measure_text}.")
+    lines += privacy_sentences(plan)
     return " ".join(lines if plan.learned else [texts.ANSWER_NOTHING, *lines])
 
 
@@ -145,6 +148,9 @@ def plan_warnings(plan: Plan, profile: NetworkProfile | None) -> list[str]:
     if best.binds == "round cap":
         cap, spent = plan.request["max_rounds"], f"{100 * best.spent:.0f}"
         found.append(texts.WARN_CAP.format(cap=cap, spent=spent))
+    if best.binds == PRIVACY and plan.privacy:
+        epsilon, spent = f"{plan.privacy.max_epsilon:g}", f"{100 * best.spent:.0f}"
+        found.append(texts.WARN_PRIVACY.format(epsilon=epsilon, spent=spent))
     if best.binds == EFFORT:
         found.append(texts.WARN_EFFORT)
     if plan.traffic_alone:
@@ -207,7 +213,8 @@ def _row(label: str, outcome: Outcome) -> list[str]:
     told = outcome.interval
     return [
         label,
-        texts.ROUNDS.format(what=what_text(outcome.candidate), rounds=outcome.rounds),
+        texts.ROUNDS.format(what=what_text(outcome.candidate), rounds=outcome.rounds)
+        + epsilon_clause(outcome.privacy),
         ranged(told) if told else f"{percent(outcome.accuracy)} %",
         ranged(outcome.test) if outcome.test else texts.NOT_THERE,
         format_duration(median_s(outcome)),

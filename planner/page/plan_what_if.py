@@ -141,7 +141,7 @@ class PlanWhatIf:
         costs = TrafficCosts(profile, self.clients)
         links = profile.links(self.clients)
         limit = replace(plan.limit, links=links, fleets=fleets, costs=costs)
-        return float(limit.shares(run)[-1]), fleets.spread(run)
+        return float(limit.spending(run)[-1] / limit.amount), fleets.spread(run)
 
     def notes(self) -> list[str]:
         """Return which networks the sliders do not cover, and the command that times runs there."""
@@ -190,11 +190,13 @@ class PlanWhatIf:
         )
 
     def _most_rounds(self, candidate: Candidate) -> int:
-        """Return the rounds in which the busiest device keeps to its limit of bytes."""
+        """Return the rounds in which a run keeps to its epsilon and its busiest device's limit."""
         limit = self._plan.request.get("max_client_bytes") or math.inf
         busiest_R = self.traffic[candidate].with_first(self.network.base.first_download)
         inside = int(np.count_nonzero(busiest_R.busiest_bytes() <= limit))
-        return inside if inside < self.traffic[candidate].shape[0] else 2**31
+        rounds, cohort = self.traffic[candidate].shape
+        most = self._plan.limit.private_rounds.get(cohort, 2**31)
+        return min(inside, most) if inside < rounds else most
 
     def _limit(self, network: ShownNetwork) -> Limit:
         plan, clients = self._plan, self.clients

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ def find_used_runs(plan: Plan, root: Path) -> UsedRuns | None:
     seed = plan.request["seed"]
     for path, told in described:
         trajectory = told["trajectory"]
-        if trajectory["seed"] == seed and _is_candidate(told, best, {}):
+        if trajectory["seed"] == seed and _is_candidate(plan, told, best, {}):
             run = _read(plan, path, root, seed)
             if run and _is_recommended(plan, run):
                 same = [(p, t) for p, t in described if _rest(t) == _rest(told)]
@@ -118,7 +118,7 @@ def _gathered(
     wanted = sorted(_candidates(plan))
     for path, told in described:
         own = told["trajectory"]["seed"]
-        candidate = next((c for c in wanted if _is_candidate(told, c, defaults)), None)
+        candidate = next((c for c in wanted if _is_candidate(plan, told, c, defaults)), None)
         if candidate is None or not seed <= own <= seed + FURTHER_SEEDS:
             continue
         run = _read(plan, path, root, own)
@@ -168,16 +168,19 @@ def _is_of(plan: Plan, told: Mapping[str, Any], marks: tuple[str, str]) -> bool:
 
 
 def _is_candidate(
-    told: Mapping[str, Any], candidate: Candidate, defaults: Mapping[str, Any]
+    plan: Plan, told: Mapping[str, Any], candidate: Candidate, defaults: Mapping[str, Any]
 ) -> bool:
-    """Return whether a described run is one of a candidate.
+    """Return whether a described run is one of a plan's candidate.
 
     Args:
+        plan: The plan, whose privacy the run has.
         told: The description.
         candidate: The candidate.
         defaults: Values of the axes that candidates leave to their task; empty if unknown.
     """
     trajectory, method = told["trajectory"], candidate.as_method()
+    if plan.privacy:
+        method = replace(method, privacy=plan.privacy.settings)
     if told.get("method") != method.name or trajectory.get("rank") != candidate.rank:
         return False
     mine = _axes(trajectory)

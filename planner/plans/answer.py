@@ -9,6 +9,7 @@ from pydantic import model_validator
 from floss_sim.documents import Section
 from floss_sim.errors import BudgetError
 from planner.plans.explanation import EvidenceKind, Range
+from planner.plans.spent_privacy import SpentPrivacy
 from planner.plans.time_section import TimeSection
 from planner.plans.usage_section import UsageSection
 from planner.question.budget import parse_budget
@@ -44,6 +45,7 @@ class Answer(Section):
             forecast; otherwise None.
         usage: What these rounds take from devices, in energy and in money, of a forecast by its
             predicted messages; None if unknown, and in plans of earlier versions.
+        privacy: The epsilon that ``rounds`` rounds spend; None if unknown, and without privacy.
         confirm_rounds: Rounds of training that would turn a forecast into a measurement, or that
             would tell what a run that is best stopped may still reach where its forecasts say
             nothing; if unknown, the fewest that would finish any candidate.
@@ -73,6 +75,7 @@ class Answer(Section):
     total_bytes: Amount | None = None
     total_bytes_error: Amount | None = None
     usage: UsageSection | None = None
+    privacy: SpentPrivacy | None = None
     confirm_rounds: Count = 0
     confirm_s: Amount | None = None
     measured: Count = 0

@@ -13,31 +13,26 @@ from planner.forecasts.intervals import Interval
 from planner.plans.cheaper_way import SHARES, CheaperWay
 from planner.plans.elsewhere import NETWORKS, PLAN
 from planner.plans.evidence_checks import outside_space
-from planner.plans.missing_baseline import DIVERGED, NOT_REACHED
+from planner.plans.missing_baseline import DIVERGED, NOT_PRIVATE, NOT_REACHED
 from planner.plans.outcome import EFFORT, Outcome
 from planner.plans.plan import Plan
 
 _SAME = 1e-9  # relative difference of equal figures
 _NEAR = 1e-6  # relative difference of figures that are computed in different ways
-_LIMITS = {"round_s": "max_round_s", "client_bytes": "max_client_bytes"}  # of the request
+_LIMITS = {  # of the request, by the reason for which a baseline has no run
+    "round_s": "max_round_s", "client_bytes": "max_client_bytes", "epsilon": "privacy",
+    NOT_PRIVATE: "privacy",
+}  # fmt: skip
 
 
 def comparison_contradictions(plan: Plan) -> Iterator[str]:
     """Yield the contradictions between a plan's runs and what they are compared with."""
-    runs = _runs(plan)
     yield from _baselines(plan)
-    yield from _ended(plan, runs)
+    yield from _ended(plan, plan.runs)
     yield from _chance(plan)
-    yield from _test(plan, runs)
-    yield from _cheaper(plan, runs)
+    yield from _test(plan, plan.runs)
+    yield from _cheaper(plan, plan.runs)
     yield from _elsewhere(plan)
-
-
-def _runs(plan: Plan) -> dict[str, Outcome]:
-    """Return all runs of a plan, by their place in it."""
-    runs = {"recommendation": plan.recommendation}
-    runs |= {f"runners_up.{i}": made for i, made in enumerate(plan.runners_up)}
-    return runs | {f"baselines.{name}": made for name, made in plan.baselines.items() if made}
 
 
 def _same(one: float, other: float, within: float = _SAME) -> bool:

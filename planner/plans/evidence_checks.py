@@ -12,7 +12,7 @@ from planner.forecasts.forecast import Forecast
 from planner.forecasts.improvement import expected_improvement
 from planner.plans.decision_section import DecisionsSection
 from planner.plans.explanation import Explanation, Neighbour, StopRule
-from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL, Outcome
+from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL, PRIVACY, Outcome
 from planner.plans.plan import Plan
 from planner.question.request import FURTHER_SEEDS
 
@@ -301,7 +301,7 @@ def _more(plan: Plan, said: Explanation, costs: Costs) -> Iterator[str]:
             yield f"explanation.tenth.rounds: {more.rounds} is not within {made.rounds} to {most}"
         if (more.rounds == made.rounds) != (more.accuracy is None):
             yield "explanation.tenth.accuracy: belongs to a tenth that affords further rounds"
-        if more.accuracy and made.binds in (CLIENT_LIMIT, FALL, EFFORT):
+        if more.accuracy and made.binds in (CLIENT_LIMIT, PRIVACY, FALL, EFFORT):
             yield f"explanation.tenth.accuracy: the {made.binds} leaves no further round"
     if stop is None:
         return

@@ -9,7 +9,9 @@ from typing import Any, Literal
 from planner.candidates import Candidate
 from planner.forecasts.intervals import Interval, difference
 
-Lack = Literal["refused", "round_s", "client_bytes", "budget", "effort", "failed", "unmeasured"]
+Lack = Literal[
+    "refused", "round_s", "client_bytes", "epsilon", "budget", "effort", "failed", "unmeasured"
+]
 REFUSED: Lack = "refused"  # a search cannot take the method (request.left_out_methods says why)
 NOT_BEGUN: Lack = "effort"  # the search has begun no run of it
 ALL_FAILED: Lack = "failed"  # all runs that were begun diverged, or failed on the workers

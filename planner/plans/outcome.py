@@ -16,11 +16,13 @@ from planner.curves import Curve
 from planner.forecasts.falls import peak_round
 from planner.forecasts.intervals import Interval
 from planner.forecasts.smoothing import smoothed_accuracy
+from planner.plans.spent_privacy import SpentPrivacy
 from planner.plans.time_section import TimeSection
 from planner.plans.usage_section import UsageSection
 from planner.question.budget import Limit
 
 CLIENT_LIMIT = "limit of a client"  # value of ``binds``: a client's bytes end the run
+PRIVACY = "privacy"  # value of ``binds``: further rounds would exceed the request's epsilon
 FALL = "fall of accuracy"  # value of ``binds``: the run ends where its accuracy was highest
 EFFORT = "effort"  # value of ``binds``: the search trained the run no further
 
@@ -39,9 +41,9 @@ class Outcome:
         own_fleet_s: Simulated wall clock on the plan's network, seconds: that of the fleet drawn
             by the profile's own seed.
         spent: Fraction of the budget spent.
-        most: Largest fraction that one round took of the budget or of the limit of a client.
-        binds: Limit that ends the run: ``"budget"``, ``"limit of a client"``, ``"round cap"``,
-            ``"fall of accuracy"``, ``"effort"`` or ``"target"``.
+        most: Largest fraction that one round took of the budget or of a further limit.
+        binds: Limit that ends the run: ``"budget"``, ``"limit of a client"``, ``"privacy"``,
+            ``"round cap"``, ``"fall of accuracy"``, ``"effort"`` or ``"target"``.
         cohort: Number of clients of a round.
         curve: Evaluated rounds: (round, fraction of the budget spent, validation accuracy).
         test: Accuracy on the test split, of the models of the run's last part; None if it was not
@@ -49,7 +51,8 @@ class Outcome:
         interval: Interval of the true accuracy, given all known curves; None before a choice.
         time: Simulated wall clock over the fleets that the network may draw; None before a choice.
         usage: What the run takes from its devices; None before a choice, and in older plans.
-        left: Unspent fraction of the budget or of the limit of a client; only while searching.
+        privacy: The epsilon that the rounds spend; None before a choice, and without privacy.
+        left: Unspent fraction of the limit that is used most; only while searching.
     """
 
     candidate: Candidate
@@ -68,6 +71,7 @@ class Outcome:
     interval: Interval | None = None
     time: TimeSpread | None = None
     usage: UsageSection | None = None
+    privacy: SpentPrivacy | None = None
     left: float = 0.0
 
     @property
@@ -143,6 +147,7 @@ class Outcome:
             "own_fleet_s": self.own_fleet_s,
             "time": self.time and TimeSection.of(self.time).to_json(),
             "usage": self.usage and self.usage.to_json(),
+            **({"privacy": self.privacy.to_json()} if self.privacy else {}),
             "budget_spent": self.spent,
             "largest_round": self.most,
             "binds": self.binds,
@@ -167,7 +172,7 @@ def outcome_within(
         cohort: Number of clients of a round.
     """
     spent_R: NDArray[np.float64] = limit.spending(record) / limit.amount
-    share_R = limit.with_client_limit(spent_R, record)
+    share_R = limit.with_further_limits(spent_R, record)
     rows = [
         row
         for row in record.evaluated().to_pylist()
@@ -188,11 +193,16 @@ def outcome_within(
         spent=float(spent_R[rounds - 1]),
         most=float(np.max(np.diff(share_R[:rounds], prepend=0.0))),
         left=1 - float(share_R[rounds - 1]),
-        binds="round cap" if rounds >= cap else _binding_limit(spent_R, share_R, rounds),
+        binds="round cap"
+        if rounds >= cap
+        else _binding_limit(limit, spent_R[rounds - 1], share_R[rounds - 1], rounds, cohort),
         cohort=cohort,
         curve=tuple((r["round"], float(spent_R[r["round"] - 1]), r["accuracy"]) for r in rows),
     )
 
 
-def _binding_limit(spent_R: NDArray[np.float64], share_R: NDArray[np.float64], rounds: int) -> str:
-    return CLIENT_LIMIT if share_R[rounds - 1] > spent_R[rounds - 1] else "budget"
+def _binding_limit(limit: Limit, spent: float, share: float, rounds: int, cohort: int) -> str:
+    """Return the limit of which a run has used the largest share."""
+    if share <= spent:
+        return "budget"
+    return PRIVACY if limit.privacy_shares(cohort, rounds)[-1] >= share else CLIENT_LIMIT

@@ -23,6 +23,7 @@ from planner.plans.straggler_section import SlowFleetsSection, StragglerSection
 from planner.question.budget import Limit
 from planner.question.objective import FrontPoint
 from planner.question.origin import Origin
+from planner.question.privacy import Privacy
 
 CHANCE_ERRORS = 2.0  # standard errors by which a run must beat chance
 _SAME = 1e-9  # relative difference of equal figures
@@ -143,6 +144,12 @@ class Plan:
         return own_data_text(law) if self.measures_own else ""
 
     @property
+    def privacy(self) -> Privacy | None:
+        """Clip and noise of all runs, and the epsilon at which they end; None for neither."""
+        asked = self.request.get("privacy")
+        return Privacy.of_json(asked) if asked else None
+
+    @property
     def measured_models(self) -> str:
         """Which models the accuracies are of, as axes of plots name them."""
         return "clients' own models" if self.measures_own else "P·M"
@@ -209,6 +216,22 @@ class Plan:
             return None
         return sum(s <= self.limit.amount * (1 + _SAME) for s in made.seconds) / made.draws
 
+    @property
+    def runs(self) -> dict[str, Outcome]:
+        """The recommendation, the runners-up and the trained baselines, by their places."""
+        made = {"recommendation": self.recommendation}
+        made |= {f"runners_up.{i}": outcome for i, outcome in enumerate(self.runners_up)}
+        return made | {f"baselines.{name}": one for name, one in self.baselines.items() if one}
+
+    def with_runs(self, change: Callable[[Outcome], Outcome]) -> Self:
+        """Return the plan with a change of each of its runs."""
+        return replace(
+            self,
+            recommendation=change(self.recommendation),
+            runners_up=tuple(map(change, self.runners_up)),
+            baselines={name: made and change(made) for name, made in self.baselines.items()},
+        )
+
     def with_origin(self, change: Callable[[Origin], Origin]) -> Self:
         """Return the plan with the origin of its task and network changed, if it has one."""
         given = self.request.get("origin")
@@ -224,7 +247,7 @@ class Plan:
             faster = self.faster_than(outcome)
             return {**outcome.to_json(), "plan_faster": faster, "tie": self.ties(outcome)}
 
-        budget = self.limit.budget
+        budget, private = self.limit.budget, self.limit.private_rounds
         return {
             "plan_version": PLAN_VERSION,
             "request": dict(self.request),
@@ -234,6 +257,7 @@ class Plan:
                 "amount": self.limit.amount,
                 "unit": budget.unit,
                 **({"confidence": budget.confidence} if budget.kind == "seconds" else {}),
+                **({"private_rounds": {str(n): r for n, r in private.items()}} if private else {}),
             },
             "interrupted": self.interrupted,
             "recommendation": one(self.recommendation),

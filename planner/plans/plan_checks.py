@@ -13,14 +13,15 @@ from planner.plans.comparison_checks import comparison_contradictions
 from planner.plans.document_checks import same
 from planner.plans.evidence_checks import evidence_contradictions, outside_space
 from planner.plans.method_checks import method_contradictions
-from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL, Outcome
+from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL, PRIVACY, Outcome
 from planner.plans.plan import Plan
+from planner.plans.privacy_checks import privacy_contradictions
 from planner.plans.usage_checks import answer_contradictions, usage_contradictions
 from planner.question.limits import MAX_ROUNDS
 from planner.question.objective import FrontPoint
 
 # Valid values of ``Outcome.binds``.
-BINDS = ("budget", CLIENT_LIMIT, "round cap", FALL, EFFORT, "target")
+BINDS = ("budget", CLIENT_LIMIT, PRIVACY, "round cap", FALL, EFFORT, "target")
 _SAME = 1e-9  # relative difference of equal figures
 _NEAR = 1e-6  # relative difference of figures that are computed in different ways
 _EVAL_EVERY = 10  # most rounds between two evaluations
@@ -42,6 +43,7 @@ def first_contradiction(plan: Plan) -> str:
             for said in usage_contradictions(plan, *pair)
         ),
         answer_contradictions(plan),
+        privacy_contradictions(plan),
         _binds(plan, {**named, **trained}),
         _one_curve(named, trained),
         _space(plan, named),
@@ -183,7 +185,7 @@ def _spending(plan: Plan, name: str, made: Outcome) -> Iterator[str]:
     total = totals.get(budget.kind, spent)
     if not math.isclose(total, spent, rel_tol=_NEAR):
         yield f"{name}.budget_spent: {made.spent:g} is not the share of {total:g} in the budget"
-    if plan.request.get("max_client_bytes"):
+    if plan.request.get("max_client_bytes") or plan.limit.private_rounds:
         return  # which largest_round may be a share of
     if made.most > made.spent * (1 + _NEAR):
         yield f"{name}.largest_round: {made.most:g} exceeds the {made.spent:g} of the whole run"
@@ -201,10 +203,12 @@ def _binds(plan: Plan, runs: Mapping[str, Outcome]) -> Iterator[str]:
     if len(ends) > 1 or last <= cap - _EVAL_EVERY:
         yield f"binds: the cap of {cap} rounds cannot end runs after {sorted(ends)}"
     for name, made in runs.items():
-        if made.binds in ("budget", CLIENT_LIMIT, FALL, EFFORT) and made.rounds >= last:
+        if made.binds in ("budget", CLIENT_LIMIT, PRIVACY, FALL, EFFORT) and made.rounds >= last:
             yield f"{name}.binds: {made.binds!r}, but the run ends at the cap on rounds"
         if made.binds == CLIENT_LIMIT and not plan.request.get("max_client_bytes"):
             yield f"{name}.binds: {CLIENT_LIMIT!r} needs request.max_client_bytes"
+        if made.binds == PRIVACY and made.cohort not in plan.limit.private_rounds:
+            yield f"{name}.binds: {PRIVACY!r} needs budget.private_rounds of {made.cohort} clients"
         if made.binds == FALL:
             yield from _fall(name, made)
         if made.binds == "target" and plan.target is None:

@@ -12,7 +12,7 @@ from pydantic import AliasChoices, ConfigDict, Field, model_validator
 from floss_sim import documents
 from floss_sim.analysis.on_test import AccuracyOnTest, DifferenceOnTest
 from floss_sim.documents import Section
-from floss_sim.errors import BudgetError, PlanError
+from floss_sim.errors import BudgetError, ConfigError, PlanError
 from floss_sim.toml_json import read_json, shorten, shorten_line
 from planner.candidates import Candidate
 from planner.forecasts.intervals import Interval
@@ -30,6 +30,7 @@ from planner.plans.plan import PLAN_VERSION, Plan
 from planner.plans.plan_checks import first_contradiction
 from planner.plans.prior_section import PriorSection
 from planner.plans.rate_test import RateTest
+from planner.plans.spent_privacy import SpentPrivacy
 from planner.plans.stored_run import StoredRun
 from planner.plans.straggler_section import SlowFleetsSection, StragglerSection
 from planner.plans.time_section import TimeSection
@@ -47,6 +48,7 @@ from planner.question.field_types import (
 )
 from planner.question.objective import FrontPoint
 from planner.question.origin import Origin
+from planner.question.privacy import Privacy
 
 PLAN_FILE = "plan.json"
 _AXES = tuple(field.name for field in fields(Candidate))
@@ -79,6 +81,24 @@ class FleetSection(_OpenSection):
     clients: PositiveInt
 
 
+class PrivacySection(Section):
+    """``privacy`` of the request: clip and noise of all runs, and the epsilon at which they end."""
+
+    clip: Positive | None = None
+    noise: Amount
+    trust: OneLine
+    delta: Positive
+    max_epsilon: Positive | None = None
+
+    @model_validator(mode="after")
+    def _check_values(self) -> PrivacySection:
+        try:
+            Privacy.of_json(self.model_dump(exclude_none=True))
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+
 class RequestSection(_OpenSection):
     """``request``: the question that the plan answers."""
 
@@ -103,6 +123,7 @@ class RequestSection(_OpenSection):
     method_axes: dict[OneLine, dict[OneLine, tuple[float, ...]]] | None = None
     left_out_methods: dict[OneLine, OneLine] | None = None
     accuracy: Literal["own"] | None = None
+    privacy: PrivacySection | None = None
     origin: Origin | None = None
 
 
@@ -114,6 +135,7 @@ class BudgetSection(Section):
     amount: Positive
     unit: OneLine
     confidence: Accuracy | None = None
+    private_rounds: dict[PositiveInt, Count] = Field(default_factory=dict)
 
 
 class _CandidateSection(Section):
@@ -205,6 +227,7 @@ class OutcomeSection(_CandidateSection):
     own_fleet_s: Amount = Field(validation_alias=AliasChoices("own_fleet_s", "simulated_s"))
     time: TimeSection | None = None
     usage: UsageSection | None = None
+    privacy: SpentPrivacy | None = None
     plan_faster: Accuracy | None = None
     budget_spent: Positive
     largest_round: Amount
@@ -232,6 +255,7 @@ class OutcomeSection(_CandidateSection):
             interval=self.interval.interval() if self.interval else None,
             time=self.time.spread if self.time else None,
             usage=self.usage,
+            privacy=self.privacy,
         )
 
 
@@ -352,7 +376,7 @@ class EffortSection(_OpenSection):
     trained_now_rounds: Count
     trained_now_runs: Count | None = None
     runs: Count | None = None
-    left_out: dict[Literal["round_s", "client_bytes", "budget"], PositiveInt] = Field(
+    left_out: dict[Literal["round_s", "client_bytes", "epsilon", "budget"], PositiveInt] = Field(
         default_factory=dict
     )
     training_s: Positive | None = None
@@ -454,7 +478,9 @@ def plan_of(content: Any, where: str) -> Plan:
     _check_references(read, where)
     plan = Plan(
         request={**content["request"], **read.request.model_dump(mode="json", exclude_unset=True)},
-        limit=Limit(budget, read.budget.amount, (), cohort),
+        limit=Limit(
+            budget, read.budget.amount, (), cohort, private_rounds=read.budget.private_rounds
+        ),
         recommendation=read.recommendation.outcome(),
         runners_up=tuple(one.outcome() for one in read.runners_up),
         best_accuracy=read.best_accuracy,
@@ -540,7 +566,11 @@ def _check_references(read: PlanDocument, where: str) -> None:
     timed = [effort.training_s, effort.host_s_per_round, effort.workers]
     lacking = [
         f"request.{name}"
-        for name, cause in (("max_round_s", "round_s"), ("max_client_bytes", "client_bytes"))
+        for name, cause in (
+            ("max_round_s", "round_s"),
+            ("max_client_bytes", "client_bytes"),
+            ("privacy", "epsilon"),
+        )
         if cause in effort.left_out and getattr(request, name) is None
     ]
     if 0 < timed.count(None) < len(timed):

@@ -23,8 +23,9 @@ text                   limited quantity
 ``36h@95%``            the same, in at least 95 % of these fleets; ``36h`` is ``36h@50%``
 =====================  ======================================================================
 
-A plan may also limit the bytes that the busiest client transfers in a whole run. A
-:class:`Limit` holds the budget and this second limit.
+A plan may also limit the bytes that the busiest client transfers in a whole run, and the epsilon
+that its rounds spend (:mod:`planner.question.privacy`). A :class:`Limit` holds the budget and these
+further limits.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -125,7 +126,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Limit:
-    """A budget resolved against a reference run and a network, with a limit for each client.
+    """A budget resolved against a reference run and a network, with the further limits of a run.
 
     Attributes:
         budget: The budget as the user gave it.
@@ -136,6 +137,8 @@ class Limit:
         client_bytes: Most bytes that the busiest client may transfer in a whole run.
         fleets: Fleets that time predicted and recorded traffic; None if nothing is timed.
         costs: Energy and money of traffic; None if nothing is spent.
+        private_rounds: Rounds that the epsilon of a run allows, by clients of a round; only for
+            cohorts for which they are fewer than the cap.
     """
 
     budget: Budget
@@ -145,6 +148,7 @@ class Limit:
     client_bytes: float = math.inf
     fleets: Fleets | None = None
     costs: TrafficCosts | None = None
+    private_rounds: Mapping[int, int] = field(default_factory=dict)
 
     def spending(self, run: RunRecord | Traffic) -> NDArray[np.float64]:
         """Return the spending of a run after each round, shape (rounds,), in ``amount``'s unit.
@@ -161,19 +165,31 @@ class Limit:
     def shares(self, run: RunRecord | Traffic) -> NDArray[np.float64]:
         """Return the fraction of the limit used after each round, shape (rounds,).
 
-        It is the larger of the fractions used of the budget and of ``client_bytes``. Above 1 the
-        run is over the limit.
+        It is the largest of the fractions used of the budget, of ``client_bytes`` and of the
+        rounds that epsilon allows. Above 1 the run is over the limit.
         """
-        return self.with_client_limit(self.spending(run) / self.amount, run)
+        return self.with_further_limits(self.spending(run) / self.amount, run)
 
-    def with_client_limit(
+    def with_further_limits(
         self, budget_R: NDArray[np.float64], run: RunRecord | Traffic
     ) -> NDArray[np.float64]:
         """Return the fractions of the limit that a run has used (R), given those of the budget."""
-        if math.isinf(self.client_bytes):
+        if math.isinf(self.client_bytes) and not self.private_rounds:
             return budget_R
         traffic = Traffic.of(run) if isinstance(run, RunRecord) else run
-        return np.maximum(budget_R, traffic.busiest_bytes() / self.client_bytes)
+        rounds, cohort = traffic.shape
+        used_R = np.maximum(budget_R, traffic.busiest_bytes() / self.client_bytes)
+        return np.maximum(used_R, self.privacy_shares(cohort, rounds))
+
+    def privacy_shares(self, cohort: int, rounds: int) -> NDArray[np.float64]:
+        """Return the fraction of the rounds that epsilon allows after each round, shape (rounds,).
+
+        Args:
+            cohort: Clients of a round.
+            rounds: Number of rounds.
+        """
+        allowed = self.private_rounds.get(cohort, math.inf)
+        return np.arange(1, rounds + 1) / allowed if allowed else np.full(rounds, math.inf)
 
     def traffic_spending(
         self, traffic: Traffic, closed_at_R: NDArray[np.float64]

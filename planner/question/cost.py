@@ -27,7 +27,7 @@ from planner.question.known_costs import with_known_costs
 from planner.question.request import Request
 
 MIN_ROUNDS = 2  # rounds that the limit must afford a candidate
-Cause = Literal["round_s", "client_bytes", "budget"]
+Cause = Literal["round_s", "client_bytes", "epsilon", "budget"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Costs:
     """The limit, and the costs of the candidates and baselines for which it affords rounds.
 
     Attributes:
-        limit: The budget on the network, and the limit for each client.
+        limit: The budget on the network, and the further limits of a run.
         of: Cost of every searched candidate, and of every baseline that affords a round and keeps
             to the limits.
         searched: The candidates in ``of`` that a search may train.
@@ -169,7 +169,7 @@ def _costs(
     causes = {c: cause for c, cause in told.items() if cause}
     searched = tuple(c for c in sorted(candidates) if c not in causes)
     if not searched:
-        raise _nothing_left_error(request, limit, costs)
+        raise _nothing_left_error(request, limit, costs, causes)
     told = {c: _cause(request, limit, costs[c], courses[c][0], 1) for c in sorted(baselines)}
     missing = {c: cause for c, cause in told.items() if cause}
     shown = baselines - missing.keys() | set(searched)
@@ -194,6 +194,7 @@ def resolve_limit(request: Request) -> Limit:
         request.max_client_bytes,
         Fleets.of(request.profile, clients, budget.confidence),
         TrafficCosts(request.profile, clients),
+        request.private_rounds(),
     )
     if budget.kind in ("money", "energy", "battery"):
         return with_known_costs(limit, request.profile, Traffic.predict(reference, 1))
@@ -211,10 +212,10 @@ def cost_of(traffic: Traffic, closed_at_R: Floats, limit: Limit, sizes: SizePred
     Args:
         traffic: The run's messages.
         closed_at_R: Instants at which its rounds close, in seconds.
-        limit: The budget on the network, and the limit for each client.
+        limit: The budget on the network, and the further limits of a run.
         sizes: Predictor of the run's messages, which knows its errors.
     """
-    share_R = limit.with_client_limit(
+    share_R = limit.with_further_limits(
         limit.traffic_spending(traffic, closed_at_R) / limit.amount, traffic
     )
     horizon = int(np.count_nonzero(share_R <= 1))
@@ -246,8 +247,10 @@ def _cause(
         return "round_s"
     if cost.horizon >= fewest:
         return None
-    too_much = traffic.busiest_bytes()[fewest - 1] > limit.client_bytes
-    return "client_bytes" if too_much else "budget"
+    if traffic.busiest_bytes()[fewest - 1] > limit.client_bytes:
+        return "client_bytes"
+    allowed = limit.private_rounds.get(traffic.shape[1], fewest)
+    return "epsilon" if allowed < fewest else "budget"
 
 
 def _is_quick(request: Request, cost: Cost) -> bool:
@@ -256,9 +259,17 @@ def _is_quick(request: Request, cost: Cost) -> bool:
 
 
 def _nothing_left_error(
-    request: Request, limit: Limit, costs: Mapping[Candidate, Cost]
+    request: Request,
+    limit: Limit,
+    costs: Mapping[Candidate, Cost],
+    causes: Mapping[Candidate, Cause],
 ) -> BudgetError:
-    """Return the error to raise if every candidate is excluded."""
+    """Return the error to raise if every candidate is excluded, each by its cause."""
+    if request.privacy and {*causes.values()} == {"epsilon"}:
+        return BudgetError(
+            f"epsilon {request.privacy.max_epsilon:g} allows no {MIN_ROUNDS} rounds of any "
+            f"candidate with noise multiplier {request.privacy.settings.noise:g}; raise one of both"
+        )
     quick = [c for c in request.candidates if _is_quick(request, costs[c])]
     if not quick:
         fastest = min(request.candidates, key=lambda c: costs[c].round_s)

@@ -11,6 +11,7 @@ from floss_sim.methods import METHODS
 from floss_sim.methods.search_axes import RANK, reason_not_searched, search_axes
 from floss_sim.tasks import Task
 from planner.candidates import FLOSS, Candidate, OwnAxes, with_axes
+from planner.question.privacy import Privacy
 
 _NO_PAIR = "it needs equal densities down and up, below 1, that keep a rank or more; none are given"
 
@@ -22,8 +23,8 @@ class MethodSpace:
     Attributes:
         candidates: The candidates that can be run.
         left_out: Why a method has no candidate, by its name.
-        misfits: Of the other methods: the number of candidates that the backbone cannot hold, and
-            why the first of them is one.
+        misfits: Of the other methods: the number of candidates that the backbone cannot hold, or
+            that are not private, and why the first of them is one.
     """
 
     candidates: Sequence[Candidate]
@@ -49,6 +50,7 @@ def method_space(
     *,
     own_ranks: bool = False,
     own_models: bool = False,
+    privacy: Privacy | None = None,
     **axes: Any,
 ) -> MethodSpace:
     """Return the candidates of some methods on a task.
@@ -56,6 +58,7 @@ def method_space(
     A method that a search cannot take is left out with its reason. So are candidates of ranks or
     numbers that nobody asked for (:data:`floss_sim.methods.search_axes.SEARCH_AXES`) and that the
     task's backbone cannot hold; where it cannot hold what was asked for, running them is an error.
+    Candidates to which a privacy gives no guarantee are left out, too.
 
     Args:
         task: The task.
@@ -64,6 +67,7 @@ def method_space(
         own: Values of single methods, as of :func:`planner.candidates.with_axes`.
         own_ranks: Whether methods whose rank is not LoRA's have ranks of their own.
         own_models: Whether the search measures the clients' own models.
+        privacy: Clip and noise of all runs; None for neither.
         axes: The other axes of :func:`planner.candidates.with_axes`.
 
     Raises:
@@ -85,7 +89,12 @@ def method_space(
         if own_ranks and told.ranks and RANK not in mine:
             given[name], free[name] = {**mine, RANK: told.ranks}, True
     made = with_axes(plain, methods=left, own=given, **axes)
-    wrong = {c: why for c in made if free[c.method] and (why := _misfit(task, c))}
+    against = {c: privacy.reason_against(c.as_method()) for c in made} if privacy else {}
+    wrong = {
+        c: why
+        for c in made
+        if (why := against.get(c) or (_misfit(task, c) if free[c.method] else ""))
+    }
     kept = [c for c in made if c not in wrong]
     misfits: dict[str, tuple[int, str]] = {}
     for name in left:

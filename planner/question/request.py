@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from floss_sim.analysis.run_privacy import RunPrivacy
 from floss_sim.errors import ConfigError, LayoutError
 from floss_sim.families import NEXT_TOKEN
 from floss_sim.methods import METHODS, dense
@@ -28,6 +29,7 @@ from planner.question.budget import Budget, parse_budget
 from planner.question.limits import MAX_ROUNDS, MAX_TRANSFERS
 from planner.question.objective import BEST, Objective
 from planner.question.origin import Origin
+from planner.question.privacy import Cohorts, Privacy
 
 THESIS_DOWN_DENSITY = 1 / 4
 
@@ -75,6 +77,7 @@ class Request:
         accuracy: What every accuracy is: ``"global"``, that of one model for all clients; or
             ``"own"``, the mean over clients of each one's own model on data like its own
             (:mod:`floss_sim.runs.own_data`), which methods with private entries need.
+        privacy: Clip and noise of all runs, and the epsilon at which they end; None for neither.
 
     Example:
         >>> from planner import Request
@@ -102,6 +105,7 @@ class Request:
     origin: Origin | None = None
     left_out_methods: Mapping[str, str] = field(default_factory=dict)
     accuracy: str = GLOBAL
+    privacy: Privacy | None = None
 
     @classmethod
     def of(
@@ -171,8 +175,9 @@ class Request:
         ).checked()
 
     def config(self, candidate: Candidate) -> RunConfig:
-        """Return the run of a candidate."""
-        return candidate.config(self.task, self.seed)
+        """Return the run of a candidate, with the request's privacy."""
+        config = candidate.config(self.task, self.seed)
+        return self.privacy.applied(config) if self.privacy else config
 
     @staticmethod
     def check_network(profile: NetworkProfile) -> None:
@@ -194,6 +199,8 @@ class Request:
     def baselines(self) -> dict[str, Candidate]:
         """Return dense LoRA at the reference rank, and the thesis' rule.
 
+        One to which the request's privacy gives no guarantee is left out.
+
         The rule (thesis, section 5.3): down density 1/4, up density that divided by the ratio of
         the fleet's mean down rate to its mean up rate, at most 1.
         """
@@ -202,7 +209,12 @@ class Request:
         pairs = {"dense": (1.0, 1.0), "thesis_rule": (THESIS_DOWN_DENSITY, up)}
         said = self._task_settings()
         plain = {name: Candidate(self.reference_rank, *pair) for name, pair in pairs.items()}
-        return {name: replace(candidate, **said) for name, candidate in plain.items()}
+        able = {
+            name: candidate
+            for name, candidate in plain.items()
+            if not (self.privacy and self.privacy.reason_against(candidate.as_method()))
+        }
+        return {name: replace(candidate, **said) for name, candidate in able.items()}
 
     def _task_settings(self) -> dict[str, Any]:
         """Return the task's cohort, epochs, depth and rates where candidates name theirs."""
@@ -218,11 +230,12 @@ class Request:
         return {k: v for k, v in task.items() if k in named}
 
     def checked(self) -> Request:
-        """Return the request itself.
+        """Return the request itself, or one with the noise of an epsilon that is given alone.
 
         Raises:
             ConfigError: An effort outside [0, 1], a cap outside 1 to MAX_ROUNDS, no candidate, one
-                that cannot be, or too many to price; an objective that contradicts itself.
+                that cannot be, or too many to price; an objective that contradicts itself; a
+                privacy without an epsilon, or whose library is not installed.
         """
         self.objective.check()
         self._check_measure()
@@ -237,13 +250,61 @@ class Request:
         if not self.max_round_s > 0:
             raise ConfigError(f"rounds of at most {self.max_round_s} s; it must be above 0")
         self._check_rates()
+        request = self._with_noise()
+        if request.privacy:
+            request.privacy.check(self.largest_cohorts, self.max_rounds)
         self.check_network(self.profile)
         if not self.candidates:
             raise ConfigError("there is no candidate to search")
         for candidate in [*self.candidates, *self.baselines().values()]:
             self.check_candidate(candidate)
         self._check_transfers()
-        return self
+        return request
+
+    @property
+    def _cohort_sizes(self) -> list[int]:
+        """Clients of a round of all candidates, and the task's, ascending."""
+        own = self.task.server.cohort
+        return sorted({own, *(candidate.cohort_size or own for candidate in self.candidates)})
+
+    def _cohorts(self, size: int) -> Cohorts:
+        return Cohorts(self.task.partition.clients, size, self.seed)
+
+    @property
+    def largest_cohorts(self) -> Cohorts:
+        """The cohorts of most clients that a candidate has, whose runs spend the most epsilon."""
+        return self._cohorts(self._cohort_sizes[-1])
+
+    def _with_noise(self) -> Request:
+        """Return the request with a noise, if its privacy has an epsilon alone.
+
+        It is the least for which the cap on rounds keeps to the epsilon with the largest cohorts.
+
+        Raises:
+            ConfigError: No noise does, or the library of epsilon is not installed.
+        """
+        privacy = self.privacy
+        if privacy is None or privacy.settings.noise or not privacy.has_limit:
+            return self
+        enough = privacy.with_least_noise(self.largest_cohorts, self.max_rounds)
+        return replace(self, privacy=enough)
+
+    def spent_privacy(self, candidate: Candidate, rounds: int) -> RunPrivacy | None:
+        """Return the privacy of a candidate's run after some rounds; None without privacy."""
+        size = candidate.cohort_size or self.task.server.cohort
+        return self.privacy.spent(self._cohorts(size), rounds) if self.privacy else None
+
+    def private_rounds(self) -> dict[int, int]:
+        """Return the rounds that epsilon allows, by clients of a round, where below the cap.
+
+        Raises:
+            ConfigError: The library of epsilon is not installed.
+        """
+        if self.privacy is None:
+            return {}
+        cap = self.max_rounds
+        found = {n: self.privacy.most_rounds(self._cohorts(n), cap) for n in self._cohort_sizes}
+        return {size: rounds for size, rounds in found.items() if rounds < cap}
 
     @property
     def measures_own(self) -> bool:
@@ -333,6 +394,7 @@ class Request:
             "method_axes": self._method_axes(),
             "left_out_methods": dict(self.left_out_methods) or None,
             "accuracy": None if self.accuracy == GLOBAL else self.accuracy,
+            "privacy": self.privacy and self.privacy.to_json(),
         }
         return {name: value for name, value in every.items() if value is not None}
 
@@ -381,10 +443,11 @@ class Request:
         """What grids recorded on other tasks say of this one; None if there is no such grid.
 
         Grids with the task's own backbone do not count, which includes the task's own. The grids
-        are FLoSS's, and say nothing of a search without it, nor of clients' own models.
+        are FLoSS's, and say nothing of a search without it, of clients' own models, or of noise.
         """
         if (
             self.prior is None
+            or self.privacy
             or self.measures_own
             or all(c.method != FLOSS for c in self.candidates)
         ):

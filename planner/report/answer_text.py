@@ -19,6 +19,7 @@ from planner.question.budget import parse_budget
 from planner.report.budget_text import budget_sentences
 from planner.report.explanation_text import chance_clause, interval_text
 from planner.report.plan_table import DENSITIES_LEGEND
+from planner.report.privacy_text import answer_privacy_sentences
 from planner.report.usage_text import answer_usage_rows, usage_legend
 
 ANSWERS_TITLE = "from stored curves; no training"
@@ -155,6 +156,7 @@ def answer_sentences(answers: Sequence[Answer], *, own: bool = False) -> list[st
     ]
     lines += _time_sentences(answers)
     lines += _budget_lines(answers)
+    lines += answer_privacy_sentences(a for a in answers if not _is_vague(a))
     lines += usage_legend([None if _is_vague(answer) else answer.usage for answer in answers])
     if any(answer.kind == "unknown" or _is_vague(answer) for answer in answers):
         lines.append(

@@ -21,6 +21,7 @@ from planner.plans.plan import Plan
 from planner.report.explanation_text import chance_clause
 from planner.report.on_test_text import points_text
 from planner.report.plan_folder import create_folder
+from planner.report.privacy_text import epsilon_text
 from planner.report.time_text import median_s, time_words, traffic_sentence
 from planner.report.usage_text import USAGE_COLUMNS, usage_cells
 
@@ -48,6 +49,7 @@ def rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
         ("bytes", format_bytes(planned.total_bytes), nbytes, format_bytes(made.total_bytes)),
         *_time_rows(applied),
         *_usage_rows(applied),
+        *_privacy_rows(applied),
     ]
 
 
@@ -58,6 +60,15 @@ def _usage_rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
         return []
     figures = zip(USAGE_COLUMNS[1:], usage_cells(planned), usage_cells(made), strict=True)
     return [(name, one, "-", other) for name, one, other in figures]
+
+
+def _privacy_rows(applied: AppliedPlan) -> list[tuple[str, ...]]:
+    """Return the row of the epsilon that the rounds spend; empty without privacy."""
+    planned, made = applied.plan.recommendation.privacy, applied.outcome.privacy
+    if planned is None or made is None:
+        return []
+    name = f"epsilon at delta {made.delta:g}"
+    return [(name, epsilon_text(planned), "-", epsilon_text(made))]
 
 
 def _time_rows(applied: AppliedPlan) -> list[tuple[str, ...]]:

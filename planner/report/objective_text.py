@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from floss_sim.units import format_bytes, format_duration, format_energy, format_money
 from floss_sim.vectors.density import format_density
-from planner.plans.missing_baseline import DIVERGED, FAILED, NOT_REACHED, Reason
+from planner.plans.missing_baseline import (
+    DIVERGED,
+    FAILED,
+    NOT_PRIVATE,
+    NOT_REACHED,
+    Reason,
+)
 from planner.plans.outcome import EFFORT, Outcome
 from planner.plans.plan import Plan
 from planner.question.objective import FrontPoint
@@ -75,7 +81,10 @@ def _reason_text(plan: Plan, reason: Reason) -> str:
     if reason == "client_bytes":
         most = format_bytes(plan.request["max_client_bytes"])
         return f"a client would transfer more than {most} in one round (--max-client-bytes)"
+    trust = plan.privacy.settings.trust if plan.privacy else ""
     reasons = {
+        "epsilon": "a round of it would exceed the epsilon (--dp-epsilon)",
+        NOT_PRIVATE: f"it is not private with trust {trust!r} (--dp-trust)",
         "budget": "the budget affords no round of it",
         DIVERGED: "its training diverged",
         FAILED: "its training failed on the workers",
@@ -157,6 +166,8 @@ def cause_text(plan: Plan, cause: str) -> str:
     if cause == "client_bytes":
         most = format_bytes(plan.request["max_client_bytes"])
         return f"would make a client transfer more than {most} in two rounds"
+    if cause == "epsilon":
+        return "would exceed the epsilon within two rounds (--dp-epsilon)"
     return "cannot afford two rounds"
 
 

@@ -11,6 +11,7 @@ from planner.forecasts.intervals import LEVEL, Interval
 from planner.plans.outcome import EFFORT, Outcome
 from planner.plans.plan import Plan
 from planner.report.budget_text import budget_sentences
+from planner.report.privacy_text import EPSILON_COLUMN, epsilon_text
 
 BASELINE_TITLES = {"dense": "dense LoRA", "thesis_rule": "the thesis' rule"}
 SHORT_TITLES = BASELINE_TITLES | {"thesis_rule": "rule"}
@@ -26,9 +27,13 @@ def plan_title(plan: Plan) -> str:
 
 
 def columns(plan: Plan) -> tuple[str, ...]:
-    """Return the columns of the plan's table, with ``other`` if a shown run has other settings."""
+    """Return the columns of the plan's table.
+
+    ``epsilon`` is among them if the plan has one, ``other`` if a shown run has other settings.
+    """
     shown = (plan.recommendation, *plan.runners_up)
-    return (*COLUMNS, "other") if any(o.candidate.other_settings for o in shown) else COLUMNS
+    names = COLUMNS if plan.privacy is None else (*COLUMNS[:5], EPSILON_COLUMN, *COLUMNS[5:])
+    return (*names, "other") if any(o.candidate.other_settings for o in shown) else names
 
 
 def table_rows(plan: Plan) -> list[tuple[str, ...]]:
@@ -37,7 +42,7 @@ def table_rows(plan: Plan) -> list[tuple[str, ...]]:
     rows += [_row(plan, f"#{i}", o) for i, o in enumerate(runners_up(plan), start=2)]
     for name, title in SHORT_TITLES.items():
         outcome = plan.baselines[name]
-        empty = (title, *["-"] * len(COLUMNS))
+        empty = (title, *["-"] * len(columns(plan)))
         rows.append(_row(plan, title, outcome) if outcome else empty)
     return [row[: len(columns(plan))] for row in rows]
 
@@ -111,6 +116,7 @@ def _row(plan: Plan, title: str, outcome: Outcome) -> tuple[str, ...]:
         format_density(candidate.down_density),
         format_density(candidate.up_density),
         str(outcome.rounds),
+        *([epsilon_text(outcome.privacy)] if plan.privacy else []),
         f"{_percent(outcome.expected_accuracy, outcome.interval)}{_tie_mark(plan, tied)}",
         "" if outcome.test is None else _percent(outcome.test.mean, outcome.test),
         format_bytes(outcome.total_bytes),

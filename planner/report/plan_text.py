@@ -9,7 +9,7 @@ from floss_sim.units import format_bytes
 from planner.candidates import Candidate
 from planner.decisions.recommend import HALF_BYTES_WORTH
 from planner.forecasts.intervals import LEVEL
-from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL, Outcome
+from planner.plans.outcome import CLIENT_LIMIT, EFFORT, FALL, PRIVACY, Outcome
 from planner.plans.plan import Plan
 from planner.report.cluster_text import cluster_sentences
 from planner.report.explanation_text import chance_clause, explanation_sentences
@@ -28,6 +28,7 @@ from planner.report.on_test_text import (
     disagreement_sentence,
 )
 from planner.report.plan_table import has_ties, legend
+from planner.report.privacy_text import epsilon_clause, privacy_sentences
 from planner.report.rate_text import rate_sentences
 from planner.report.time_text import time_sentences, time_words
 from planner.report.usage_text import plan_usage_legend
@@ -37,6 +38,7 @@ _LIMITS = {
     "target": "the target, which the run reaches",
     "round cap": "the cap of {cap} rounds (--max-rounds{before})",
     CLIENT_LIMIT: "the bytes of the busiest client (--max-client-bytes)",
+    PRIVACY: "privacy: further rounds would exceed epsilon {epsilon:g} (--dp-epsilon)",
 }
 
 _FALL_TEXT = (
@@ -53,14 +55,16 @@ def sentences(plan: Plan) -> list[str]:
     lines = [
         *_chance_sentence(plan),
         *target_sentence(plan),
-        f"Train {best.candidate} for {_count_text(best.rounds, 'round')}: validation accuracy "
-        f"{best.expected_accuracy:.3f}{_interval_clause(best)}, {accuracy_clause(best.test)}.",
+        f"Train {best.candidate} for {_count_text(best.rounds, 'round')}"
+        f"{epsilon_clause(best.privacy)}: validation accuracy {best.expected_accuracy:.3f}"
+        f"{_interval_clause(best)}, {accuracy_clause(best.test)}.",
         f"Each of the {best.cohort} clients of a round downloads "
         f"{format_bytes(best.down_bytes / participations)} and uploads "
         f"{format_bytes(best.up_bytes / participations)}; in total "
         f"{format_bytes(best.down_bytes)} down, {format_bytes(best.up_bytes)} up, "
         f"{time_words(best)}.",
         _binding_sentence(plan),
+        *privacy_sentences(plan),
         *method_sentences(plan),
         *explanation_sentences(plan),
         *better_stored_sentence(plan),
@@ -177,7 +181,9 @@ def _chance_sentence(plan: Plan) -> list[str]:
 
 def _limit_to_raise(plan: Plan) -> str:
     """Return the option that ends the best run; empty for a target."""
-    limits = {"budget": " or --budget", "round cap": " or --max-rounds"}
+    limits = {
+        "budget": " or --budget", "round cap": " or --max-rounds", PRIVACY: " or --dp-epsilon"
+    }  # fmt: skip
     return limits.get(plan.recommendation.binds, "")
 
 
@@ -203,7 +209,8 @@ def _binding_sentence(plan: Plan) -> str:
         return f"{_FALL_TEXT.format(rounds=best.rounds)}: {used}."
     cap = plan.request["max_rounds"]
     before = "" if cap == best.rounds else f"; the last evaluation is after round {best.rounds}"
-    limit = _LIMITS.get(best.binds, best.binds).format(cap=cap, before=before)
+    epsilon = plan.privacy.max_epsilon if plan.privacy else 0.0
+    limit = _LIMITS.get(best.binds, best.binds).format(cap=cap, before=before, epsilon=epsilon)
     return f"Limited by {limit}: {used}."
 
 
