@@ -34,6 +34,7 @@ def first_contradiction(plan: Plan) -> str:
     trained = {f"baselines.{name}": made for name, made in plan.baselines.items() if made}
     checks = (
         _rounds(plan),
+        privacy_contradictions(plan),
         (said for pair in {**named, **trained}.items() for said in _outcome(*pair)),
         _budget(plan),
         (said for pair in {**named, **trained}.items() for said in _spending(plan, *pair)),
@@ -43,7 +44,6 @@ def first_contradiction(plan: Plan) -> str:
             for said in usage_contradictions(plan, *pair)
         ),
         answer_contradictions(plan),
-        privacy_contradictions(plan),
         _binds(plan, {**named, **trained}),
         _one_curve(named, trained),
         _space(plan, named),

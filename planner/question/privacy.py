@@ -135,6 +135,6 @@ class Privacy:
         Raises:
             ConfigError: A value is out of range.
         """
-        rest = {name: value for name, value in values.items() if name != "max_epsilon"}
-        settings = DifferentialPrivacy(**{"clip": math.inf, **rest})
-        return cls(settings, values.get("max_epsilon", math.inf))
+        given = {name: value for name, value in values.items() if value is not None}
+        limit = given.pop("max_epsilon", math.inf)
+        return cls(DifferentialPrivacy(**{"clip": math.inf, **given}), limit)
