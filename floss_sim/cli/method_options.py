@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Annotated, Any
 
@@ -24,8 +24,20 @@ def takes_method_options(command: Callable[..., None]) -> Callable[..., None]:
     Args:
         command: Function of named arguments; those named as in ``TABLES`` are dictionaries.
     """
+    return takes_options_of(command, TABLES)
+
+
+def takes_options_of(
+    command: Callable[..., None], every: Mapping[str, Mapping[str, MethodOption]]
+) -> Callable[..., None]:
+    """Return a command that has every option of a table in the place of the table's parameter.
+
+    Args:
+        command: As of :func:`takes_method_options`.
+        every: The tables, by the names of their parameters.
+    """
     own = inspect.signature(command, eval_str=True)
-    tables = {name: table for name, table in TABLES.items() if name in own.parameters}
+    tables = {name: table for name, table in every.items() if name in own.parameters}
     parameters: list[inspect.Parameter] = []
     for parameter in own.parameters.values():
         table = tables.get(parameter.name)

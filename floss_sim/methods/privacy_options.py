@@ -52,11 +52,21 @@ def with_privacy(method: Method, given: Mapping[str, Any]) -> Method:
         ConfigError: The options contradict each other, a value is out of range, or the method has
             no differential privacy.
     """
-    privacy = _privacy(given)
+    privacy = privacy_of_options(given)
     return replace(method, privacy=privacy) if privacy else method
 
 
-def _privacy(given: Mapping[str, Any]) -> DifferentialPrivacy | None:
+def privacy_of_options(given: Mapping[str, Any]) -> DifferentialPrivacy | None:
+    """Return the clipping and noise of options; None without them.
+
+    Where an epsilon is given, the noise is still 0.
+
+    Args:
+        given: Values of ``PRIVACY_OPTIONS`` by name.
+
+    Raises:
+        ConfigError: The options contradict each other, or a value is out of range.
+    """
     if "dp_clip" not in given:
         if others := [name for name in PRIVACY_OPTIONS if name in given]:
             flag = PRIVACY_OPTIONS[others[0]].flag

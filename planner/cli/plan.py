@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,14 +45,7 @@ from planner.answers import parse_cells
 from planner.calls import answer, read_plan, training_offer_of
 from planner.candidates import grid
 from planner.cli.printing import print_answers, print_dry_run, print_plan
-from planner.cli.privacy_options import (
-    DpClipOption,
-    DpDeltaOption,
-    DpEpsilonOption,
-    DpNoiseOption,
-    DpTrustOption,
-    parse_privacy,
-)
+from planner.cli.privacy_options import parse_privacy, takes_privacy_options
 from planner.cli.progress_bar import dry_run_with_progress, plan_with_progress
 from planner.cli.shared_options import (
     PACKAGED_PRIOR,
@@ -134,7 +127,7 @@ Examples:
 
   floss-plan --methods ffa,fed-sb --dp-clip 0.1 --dp-noise 2 --dp-epsilon 8
 
-  floss-plan --methods ffa,fed-sb --dp-clip 0.1 --dp-epsilon 8 --max-rounds 60
+  floss-plan --methods ffa --dp-clip 0.1 --dp-epsilon 8 --max-rounds 60
 
   floss-plan --budget 20MB --tune-lr
 
@@ -158,7 +151,9 @@ Examples:
 """
 
 
+@takes_privacy_options
 def plan(
+    *,
     context: typer.Context,
     budget: Annotated[str, typer.Option(help="What may be spent; see above.")] = BUDGET,
     battery: Annotated[
@@ -222,11 +217,7 @@ def plan(
             "private entries need."
         ),
     ] = GLOBAL,
-    dp_clip: DpClipOption = None,
-    dp_noise: DpNoiseOption = None,
-    dp_epsilon: DpEpsilonOption = None,
-    dp_delta: DpDeltaOption = None,
-    dp_trust: DpTrustOption = None,
+    privacy_options: dict[str, Any],
     axis: Annotated[
         list[str] | None,
         typer.Option(
@@ -347,7 +338,7 @@ def plan(
         return
     check_search(search)  # what can be said before anything is loaded is said then
     told_by_others = parse_prior(prior)
-    privacy = parse_privacy(dp_clip, dp_noise, dp_epsilon, dp_delta, dp_trust)
+    privacy = parse_privacy(privacy_options)
     objective, training = Objective(target, pareto), parse_effort(effort)
     objective.check()
     earlier = read_plan(replay) if replay else None
