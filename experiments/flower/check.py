@@ -23,7 +23,7 @@ from places import loopback
 
 from floss_sim import RunConfig, RunFolder, RunRecord, load_profile, load_task, open_learner, run
 from floss_sim.deployment import export_app
-from floss_sim.methods import Method, dense, floss, method_from_name
+from floss_sim.methods import DifferentialPrivacy, Method, dense, floss, method_from_name
 
 CLIENTS, COHORT, ROUNDS, RANK = 4, 3, 3, 4
 METHODS = {
@@ -42,6 +42,10 @@ METHODS = {
     "sparse-adapter": method_from_name("sparse-adapter", dense_head=True),
     "fedsa-lora": method_from_name("fedsa-lora"),
     "feddpa": method_from_name("feddpa"),
+    "noise of a sum": method_from_name("ffa", privacy=DifferentialPrivacy(0.1, 2.0)),
+    "noise by the server": method_from_name(
+        "floss", up_density=1 / 4, privacy=DifferentialPrivacy(0.1, 2.0, "server")
+    ),
     "change ledger": method_from_name("rolora", change_ledger=True),
 }
 COLUMNS = ["round", "version", "reports", "down_bytes", "up_bytes", "wasted_bytes", "accuracy",
@@ -72,7 +76,7 @@ def rows(flower: Path, work: Path) -> Iterator[tuple[str, str, bool, int, float]
         for name, method in METHODS.items():
             config = config_of(method)
             app = _export(config, work / "engine" / name.replace(" ", "-"))
-            measured = simulate_app(running, app, CLIENTS)
+            measured = simulate_app(running, app, CLIENTS, "--run-config", 'noise="seed"')
             yield "simulation engine", name, *_compared(config, app), measured.seconds
     config = config_of(METHODS["floss"], clients=2)
     with loopback(2) as places, deployed(places, flower, work / "links") as running:

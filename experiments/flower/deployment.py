@@ -203,10 +203,11 @@ def _nodes(
     counting.wait(10)
 
 
-def simulate_app(running: Deployment, app: Path, nodes: int) -> Measured:
+def simulate_app(running: Deployment, app: Path, nodes: int, *options: str) -> Measured:
     """Run an app in the simulation engine with a number of nodes."""
     _wait_for_superlink(running)
-    status, seconds = _run(running, app, "--federation-config", f"num-supernodes={nodes}")
+    federation = ("--federation-config", f"num-supernodes={nodes}")
+    status, seconds = _run(running, app, *federation, *options)
     if status["status"] != "finished:completed":
         refuse(f"run of {app}: {status}; see {running.work}")
     return Measured(app / "record", [], status, seconds)

@@ -12,11 +12,15 @@ from floss_sim.analysis.run_privacy import RunPrivacy
 from floss_sim.errors import ConfigError, RecordError
 from floss_sim.methods import DifferentialPrivacy
 from floss_sim.records import RunRecord
+from floss_sim.records.measured_clock import measured_by
 from floss_sim.simulator.participation import AGGREGATED
 
 
 def recorded_privacy(record: RunRecord, rounds: int | None = None) -> RunPrivacy | None:
     """Return the privacy of a recorded run; None if it ran without.
+
+    The nodes of a deployed run know its seed, and so its cohorts. Its server sees each upload, also
+    one that came too late to be recorded.
 
     Args:
         record: The record.
@@ -35,7 +39,9 @@ def recorded_privacy(record: RunRecord, rounds: int | None = None) -> RunPrivacy
     except (KeyError, TypeError, ConfigError):
         raise RecordError("the record's description has no privacy that can be read") from None
     reports = record.rounds["reports"].to_pylist()[:rounds]
-    uploads = record.transfers.filter(pc.equal(record.transfers["direction"], "up"))
+    deployed = measured_by(record.description) is not None
+    way = "down" if deployed and settings.trust == "local" else "up"
+    uploads = record.transfers.filter(pc.equal(record.transfers["direction"], way))
     if settings.trust != "local":
         uploads = uploads.filter(pc.equal(uploads["fate"], AGGREGATED))
     rounds_of: dict[int, list[int]] = {}
@@ -44,8 +50,8 @@ def recorded_privacy(record: RunRecord, rounds: int | None = None) -> RunPrivacy
     ):
         if number <= len(reports):
             rounds_of.setdefault(client, []).append(number - 1)
-    sampled = "conditions" not in trajectory
-    return RunPrivacy(settings, clients, cohort, sampled, reports, rounds_of)
+    sampled = "conditions" not in trajectory and not deployed
+    return RunPrivacy(settings, clients, cohort, sampled, reports, rounds_of, not deployed)
 
 
 def told_privacy(record: RunRecord, rounds: int, evaluated: Sequence[int]) -> dict[str, Any] | None:

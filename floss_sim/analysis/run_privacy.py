@@ -35,6 +35,7 @@ class RunPrivacy:
         sampled: Whether every client was equally likely to take part in each round.
         reports: Updates in each round's sum.
         rounds_of: Rounds whose servers saw an update of a client, from 0, by client.
+        sums_only: Whether the server sees sums alone where the trust needs it; an app's does not.
 
     Example:
         >>> from floss_sim.methods import DifferentialPrivacy
@@ -49,6 +50,7 @@ class RunPrivacy:
     sampled: bool
     reports: Sequence[int]
     rounds_of: Mapping[int, Sequence[int]]
+    sums_only: bool = True
 
     @property
     def multipliers(self) -> list[float]:
@@ -120,9 +122,8 @@ class RunPrivacy:
         busiest = f"the busiest client took part in {self.busiest}"
         if settings.trust == "local":
             return f"{reached}, against the server itself ({busiest} of them)"
-        trusted = (
-            "the server sees sums only" if settings.trust == "sum" else "the server is trusted"
-        )
+        by_sums = settings.trust == "sum" and self.sums_only
+        trusted = "the server sees sums only" if by_sums else "the server is trusted"
         if not self.sampled:
             return f"{reached}, against all who see versions ({busiest}; {trusted})"
         known = f"{self.epsilon_of_known:.3g} if they know the cohorts"

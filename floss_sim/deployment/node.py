@@ -57,6 +57,7 @@ class NodeRun:
         data: str = "",
         validation: str = "",
         backbone: str = "",
+        noise: str = "seed",
         device: str = "cpu",
     ) -> NodeRun:
         """Return the run of a run file on this node.
@@ -68,12 +69,13 @@ class NodeRun:
             validation: Data held out of the node's own, in the same form, on which it measures its
                 own model; empty: none.
             backbone: Local folder that replaces the file's backbone; empty: none.
+            noise: Source of the noise of differential privacy.
             device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
 
         Raises:
             ConfigError: The file, the data or the backbone cannot be used.
         """
-        run = read_run_file(path, backbone=backbone, reads_data=not data)
+        run = read_run_file(path, backbone=backbone, reads_data=not data).with_noise(noise)
         config = run.config
         if data:
             task = config.task.with_own_examples(data, run.classes, validation=validation)

@@ -18,6 +18,7 @@ from floss_sim.documents import OneFullLine, Section
 from floss_sim.errors import ConfigError
 from floss_sim.fingerprints import fingerprint
 from floss_sim.methods import Method
+from floss_sim.methods.differential_privacy import SOURCES
 from floss_sim.methods.from_settings import method_from_settings
 from floss_sim.runs.config import RunConfig
 from floss_sim.tasks import hub, load_task, packaged_tasks
@@ -141,6 +142,23 @@ class DeployedRun:
         """Return the run with another number of rounds; 0 keeps it."""
         return replace(self, rounds=rounds or self.rounds)
 
+    def with_noise(self, source: str) -> DeployedRun:
+        """Return the run with noise of differential privacy, if it has any, from another source.
+
+        Args:
+            source: ``"system"`` or ``"seed"``, see :class:`DifferentialPrivacy`.
+
+        Raises:
+            ConfigError: The source is unknown.
+        """
+        if source not in SOURCES:
+            raise ConfigError(f"unknown noise {source!r}; valid: {', '.join(SOURCES)}")
+        method = self.config.method
+        if method.privacy is None:
+            return self
+        method = replace(method, privacy=replace(method.privacy, source=source))
+        return replace(self, config=replace(self.config, method=method))
+
 
 def read_run_file(
     path: Path, *, dataset: str = "", backbone: str = "", reads_data: bool = True
@@ -188,8 +206,6 @@ def check_method(method: Method) -> None:
         reason = "nodes would have to keep every mask that its server remembers"
     elif method.persistent and method.persistent.pick.shared:
         reason = "nodes would need the history of its random mask, which the server has"
-    elif method.privacy:
-        reason = "no privacy"
     if reason:
         raise ConfigError(f"an app cannot hold method {method.name!r} so: {reason}")
 

@@ -118,6 +118,8 @@ class ServerRun:
                 "the server's accuracy is that of the shared entries, with private ones at their "
                 "initial values; own accuracy is the mean over the nodes that measured their models"
             )
+        if config.method.privacy and config.method.privacy.source == "seed":
+            yield 'noise of the run\'s seed protects nobody; in earnest use noise="system"'
 
     def open_round(self, connected: Collection[int]) -> tuple[Dispatch, ...]:
         """Return the dispatches of the next round, in the order of the cohort.

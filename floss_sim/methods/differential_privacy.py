@@ -21,7 +21,7 @@ depend on a client, as exact values. With trust ``local`` the noise comes before
 entries, so that the mask tells no more than the noisy values do.
 
 Noise is drawn from named random streams, so that runs can be repeated. That is for simulation: a
-deployment must draw it from the operating system, in integers (Mironov 2012 on floating point).
+deployed run draws it from the operating system (:mod:`floss_sim.methods.system_noise`).
 
 Shapes: vectors float32 and masks bool over a layout of N entries.
 """
@@ -38,12 +38,15 @@ import numpy as np
 from floss_sim.errors import ConfigError
 from floss_sim.methods.segment_selectors import Segments
 from floss_sim.methods.selectors import SameMask
+from floss_sim.methods.system_noise import with_system_noise
 from floss_sim.methods.tier import Tier
 from floss_sim.rng import stream
 from floss_sim.vectors.top_k import Mask, Vector
 
 Trust = Literal["sum", "server", "local"]
 TRUSTS: tuple[Trust, ...] = get_args(Trust)
+Source = Literal["seed", "system"]
+SOURCES: tuple[Source, ...] = get_args(Source)
 MOST_NOISE = 1e5  # times the clip; of no use to anybody, but still a float32
 _LEAST_NOISE = 1e-12  # far below those that have a finite epsilon
 _LEAST_CLIP, _MOST_CLIP = 1e-9, 1e9
@@ -60,6 +63,8 @@ class DifferentialPrivacy:
         noise: Noise multiplier s, from 1e-12 to 1e5; 0: clipping alone, without a guarantee.
         trust: ``"sum"``, ``"server"`` or ``"local"``.
         delta: The delta at which epsilon is stated, in (0, 1).
+        source: Where noise comes from: ``"seed"``, the run's, so that runs can be repeated, or
+            ``"system"``, the operating system's randomness, which alone protects anybody.
 
     Raises:
         ConfigError: A value is out of range, or noise has no clip.
@@ -69,6 +74,7 @@ class DifferentialPrivacy:
     noise: float
     trust: Trust = "sum"
     delta: float = DEFAULT_DELTA
+    source: Source = "seed"
 
     def __post_init__(self) -> None:
         if not (_LEAST_CLIP <= self.clip <= _MOST_CLIP or self.clip == math.inf):
@@ -84,6 +90,8 @@ class DifferentialPrivacy:
             raise ConfigError("noise needs a finite clip: without one no noise is enough")
         if self.trust not in TRUSTS:
             raise ConfigError(f"unknown trust {self.trust!r}; valid: {', '.join(TRUSTS)}")
+        if self.source not in SOURCES:
+            raise ConfigError(f"unknown noise {self.source!r}; valid: {', '.join(SOURCES)}")
         if not 0 < self.delta < 1:
             raise ConfigError(f"delta {self.delta:g}; valid: between 0 and 1, as 1e-5")
 
@@ -128,28 +136,40 @@ class DifferentialPrivacy:
             )
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings as plain values; an infinite clip is left out."""
+        """Return the settings as plain values; an infinite clip and a seed are left out."""
         clip = {} if math.isinf(self.clip) else {"clip": self.clip}
-        return {**clip, "noise": self.noise, "trust": self.trust, "delta": self.delta}
+        source = {} if self.source == "seed" else {"source": self.source}
+        return {**clip, "noise": self.noise, "trust": self.trust, "delta": self.delta, **source}
 
     def describe(self) -> str:
         """Return a description such as ``clip 0.5, noise 2 by sum``."""
         return f"clip {self.clip:g}, noise {self.noise:g} by {self.trust}"
 
 
-def gaussian_noise(deviation: float, where_N: Mask, seed: int, *names: int | str) -> Vector:
-    """Return noise of a named random stream in the entries of a mask, zero elsewhere.
+def with_noise(
+    values_N: Vector,
+    deviation: float,
+    where_N: Mask,
+    source: Source,
+    seed: int,
+    *names: int | str,
+) -> Vector:
+    """Return values with noise in the entries of a mask.
 
     Args:
+        values_N: The values.
         deviation: Standard deviation of an entry.
         where_N: Mask of the entries.
+        source: Where the noise comes from.
         seed: Seed of the run.
-        names: Names of the stream.
+        names: Names of the stream of that seed.
     """
+    if source == "system":
+        return with_system_noise(values_N, deviation, where_N)
     noise_N = np.zeros(where_N.size, dtype=np.float32)
     draw = stream(seed, *names, "privacy").standard_normal(int(np.count_nonzero(where_N)))
     noise_N[where_N] = deviation * draw
-    return noise_N
+    return values_N + noise_N
 
 
 def check_privacy(

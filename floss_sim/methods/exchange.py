@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from floss_sim.errors import NonFiniteUpdateError
-from floss_sim.methods.differential_privacy import gaussian_noise
+from floss_sim.methods.differential_privacy import with_noise
 from floss_sim.methods.method import Method
 from floss_sim.methods.partner_norms import partner_norms
 from floss_sim.methods.persistent_masks import MaskHistory
@@ -289,7 +289,8 @@ class Exchange:
             return clipped_N, clipped_N
         within_N = np.ones(self.layout.entries, dtype=bool) if known_N is None else known_N
         names = ("client", client, "dispatch", sequence, "upload")
-        return clipped_N, clipped_N + gaussian_noise(deviation, within_N, self.seed, *names)
+        source = privacy.source
+        return clipped_N, with_noise(clipped_N, deviation, within_N, source, self.seed, *names)
 
     def received(self, update_N: Vector) -> Vector:
         """Return a decoded update as the mean takes it: clipped if the server adds the noise.
@@ -299,20 +300,22 @@ class Exchange:
         privacy = self.method.privacy
         return privacy.clipped(update_N) if privacy and privacy.trust == "server" else update_N
 
-    def server_noise(self, version: int, reports: int) -> Vector | None:
-        """Return the noise that the server adds to a mean of updates; None if it adds none.
+    def with_server_noise(self, mean_N: Vector, version: int, reports: int) -> Vector:
+        """Return a mean of updates with the server's noise; the same array if it adds none.
 
         Args:
+            mean_N: The mean.
             version: Version before the step.
             reports: Number of updates in the mean.
         """
         privacy = self.method.privacy
         deviation = privacy.server_noise(reports) if privacy else 0.0
-        if not deviation:
-            return None
+        if privacy is None or not deviation:
+            return mean_N
         private = self.method.private
         travels_N = ~private.mask(self.layout) if private else np.ones(self.layout.entries, bool)
-        return gaussian_noise(deviation, travels_N, self.seed, "version", version)
+        names = ("version", version)
+        return with_noise(mean_N, deviation, travels_N, privacy.source, self.seed, *names)
 
     def _partner_norms(self, start_N: Vector | None, update_N: Vector) -> Vector | None:
         """Return the factors by which the ranking multiplies an update; None: by magnitude."""

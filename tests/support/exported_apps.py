@@ -45,16 +45,18 @@ def run_exported(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     nodes: dict[int, dict[str, Any]] | None = None,
+    noise: str = "seed",
     **options: Any,
 ) -> Grid:
     """Export a run to ``folder/app``, and run the app there to ``folder/record``."""
     monkeypatch.setattr("floss_sim.deployment.export.write_wheel", lambda place: place / "no.whl")
     monkeypatch.setattr("floss_sim.tasks.examples.load_digits", _digits_once)
     app = export_app(config, folder / "app", task="digits", rounds=ROUNDS, eval_every=1)
-    keys = {**read_config(app), "wait-for-nodes-s": 0.0, "record-path": str(folder / "record")}
+    keys = {**read_config(app), "wait-for-nodes-s": 0.0, "record-path": str(folder / "record"),
+            "noise": noise}  # fmt: skip
     # Node ids are not in the order of partitions.
     given = nodes or {900 - 7 * i: {"partition-id": i} for i in range(CLIENTS)}
-    contexts = {node: Context(node_config=stated) for node, stated in given.items()}
+    contexts = {node: Context(stated, keys) for node, stated in given.items()}
     with loaded_app(app, monkeypatch) as (server_app, client_app):
         grid = Grid(client_app.app, contexts, **options)
         server_app.app.functions["main"](grid, Context(run_config=keys))

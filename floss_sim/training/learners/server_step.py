@@ -120,9 +120,7 @@ class ServerStep:
                 share = weight / staleness_weight(arrival.staleness)
                 known_N = self._known_upload_mask(arrival.dispatch)
                 covered_N += share if known_N is None else share * known_N
-        noise_N = exchange.server_noise(self._server.version, len(arrivals))
-        if noise_N is not None:
-            gradient_N += noise_N
+        gradient_N = exchange.with_server_noise(gradient_N, self._server.version, len(arrivals))
         if covering:
             np.divide(gradient_N, covered_N, out=gradient_N, where=covered_N > 0)
         return gradient_N

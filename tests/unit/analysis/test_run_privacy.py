@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import pyarrow.compute as pc
 import pytest
 from commands import call
 from scipy.optimize import brentq
@@ -18,6 +19,7 @@ from floss_sim.analysis.run_privacy import check_planned, with_epsilon
 from floss_sim.errors import ConfigError
 from floss_sim.methods import DifferentialPrivacy, method_from_name
 from floss_sim.network import NetworkProfile
+from floss_sim.records.measured_clock import measured_clock
 from floss_sim.runs.size_only_learner import SizeOnlyLearner
 from floss_sim.simulator import first_k
 
@@ -105,6 +107,22 @@ def test_a_record_tells_what_was_planned_if_all_clients_report(trust: str, paper
     recorded = recorded_privacy(size_only(config, paper, rounds=12))
     assert recorded.to_json() == planned.to_json()
     assert (recorded.epsilon == recorded.epsilon_of_known) == (trust == "local")
+
+
+@pytest.mark.parametrize("trust", ["sum", "server", "local"])
+def test_nodes_of_a_deployed_run_know_its_cohorts_and_its_server_sees_uploads(
+    trust: str, paper: NetworkProfile
+):
+    config = config_of(DifferentialPrivacy(1.0, 4.0, trust))
+    record = size_only(config, paper, rounds=12)
+    deployed = replace(record, description={**record.description, **measured_clock("flwr 1")})
+    simulated, found = recorded_privacy(record), recorded_privacy(deployed)
+    assert found.epsilon == found.epsilon_of_known == simulated.epsilon_of_known
+    assert ("the server is trusted" in found.text) == (trust != "local")
+    # An upload that the record lacks may still have reached the server.
+    is_upload = pc.equal(record.transfers["direction"], "up")
+    lost = replace(deployed, transfers=record.transfers.filter(pc.invert(is_upload)))
+    assert recorded_privacy(lost).busiest == (found.busiest if trust == "local" else 0)
 
 
 def test_missing_clients_take_their_noise_along():

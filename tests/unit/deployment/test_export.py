@@ -148,6 +148,8 @@ def test_a_task_of_ones_own_travels_with_the_app(tmp_path: Path):
     app = export_app(config, tmp_path / "app", task=task, rounds=1)
     run = app / "floss_app" / "run.json"
     assert read_run_file(run).config.settings() == config.settings()
+    with pytest.raises(ConfigError, match="unknown noise 'dice'; valid: seed, system"):
+        read_run_file(run).with_noise("dice")
     np.savez(tmp_path / "node.npz", x=draw.random((7, 1, 8, 8)), y=np.arange(7))
     download = _download(config)
     (tmp_path / "images.npz").unlink()  # a node has no other data than its own
@@ -245,7 +247,6 @@ def test_a_node_without_data_and_a_damaged_run_file_are_refused(
     [
         (method_from_name("floss", down_density=1 / 4, mask_ledger=True), "keep every mask"),
         (adapter_lth(pick="random"), "the history of its random mask"),
-        (method_from_name("dense", privacy=DifferentialPrivacy(1.0, 1.0)), "privacy"),
     ],
 )
 def test_a_method_whose_states_an_app_lacks_is_refused(method, reason: str):

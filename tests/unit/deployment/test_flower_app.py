@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from exported_apps import CLIENTS, COHORT, ROUNDS, small_config
+from exported_apps import CLIENTS, COHORT, ROUNDS, read_config, small_config
 from flower_stand_ins import Message
 
 from floss_sim import RunFolder, load_profile, open_learner, retime, run
+from floss_sim.analysis.recorded_privacy import recorded_privacy
 from floss_sim.errors import ConfigError
 from floss_sim.methods import (
+    DifferentialPrivacy,
     Method,
     adapter_lth,
     dense,
@@ -40,6 +42,10 @@ METHODS = {
     "fedkseed": method_from_name("fedkseed", seeds=16, steps=3),
     "sparse-adapter": sparse_adapter(1 / 2, dense_head=True),
     "adapter-lth": adapter_lth(0.5),
+    "noise of a sum": method_from_name("ffa", privacy=DifferentialPrivacy(0.1, 2.0)),
+    "noise by the server": method_from_name(
+        "floss", up_density=1 / 4, privacy=DifferentialPrivacy(0.1, 2.0, "server")
+    ),
 }
 SEEN = ["round", "version", "reports", "down_bytes", "up_bytes", "wasted_bytes", "accuracy", "loss",
         "dense_accuracy", "dense_loss"]  # fmt: skip
@@ -72,6 +78,28 @@ def test_its_curve_is_that_of_the_sequential_learner_bit_for_bit(
     np.testing.assert_array_equal(server["P"], learned.tensors["P"])
     payloads = [len(m.content["upload"]["payload"]) for m in grid.received if "upload" in m.content]
     assert sum(payloads) == sum(wanted.rounds["up_bytes"].to_pylist())
+
+
+def test_noise_comes_from_the_system_unless_the_simulators_is_asked_for(
+    run_app, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    config = small_config(METHODS["noise of a sum"])
+    grid = run_app(config, noise="system")
+    assert read_config(tmp_path / "app")["noise"] == "system"
+    folder = RunFolder.read(tmp_path / "record")
+    told = folder.description["trajectory"]["method"]["privacy"]
+    assert told["source"] == "system" and "protects nobody" not in caplog.text
+    found = recorded_privacy(folder.record())
+    assert not found.sampled and not found.sums_only
+    first = next(m.content["download"] for m in grid.sent if "download" in m.content)
+    learner = open_learner(config, "cpu", 1, "sequential")
+    dispatch = learner.dispatch(first["client"], first["sequence"])
+    sent = next(m.content["upload"]["payload"] for m in grid.received if "upload" in m.content)
+    seeded_N, sent_N = (
+        learner.decoded_upload(dispatch, blob) for blob in (learner.train(dispatch, {}).blob, sent)
+    )
+    both = 2**0.5 * (0.1 * 2.0) / COHORT**0.5  # the deviation of two independent shares of noise
+    assert (sent_N - seeded_N)[sent_N != 0].std() == pytest.approx(both, rel=0.2)
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,8 @@ def test_only_what_travels_is_measured_and_has_noise():
     noise_N = decoded_N - update_N / np.linalg.norm(update_N[~is_b_N])
     assert noise_N[~is_b_N].std() == pytest.approx(0.1 / 2, rel=0.05)
     by_server = replace(method, privacy=DifferentialPrivacy(1.0, 0.1, "server"))
-    drawn_N = Exchange(by_server, LAYOUT, 0, 4).server_noise(3, 4)
+    nothing_N = np.zeros(LAYOUT.entries, np.float32)
+    drawn_N = Exchange(by_server, LAYOUT, 0, 4).with_server_noise(nothing_N, 3, 4)
     assert not drawn_N[is_b_N].any()
     assert drawn_N[~is_b_N].all()
 
@@ -90,10 +91,8 @@ def test_the_noise_of_a_sum_is_the_multiplier_times_the_clip(trust, reports: int
     method = method_from_name("dense", privacy=DifferentialPrivacy(2.0, 1.5, trust))
     exchange, nothing_N = Exchange(method, LAYOUT, 0, 10), np.zeros(LAYOUT.entries, np.float32)
     sum_N = np.sum([sent(exchange, nothing_N, client) for client in range(reports)], axis=0)
-    by_server_N = exchange.server_noise(0, reports)
-    if by_server_N is not None:
-        assert not sum_N.any()
-        sum_N = reports * by_server_N
+    assert sum_N.any() == (trust != "server")
+    sum_N = reports * exchange.with_server_noise(sum_N / np.float32(reports), 0, reports)
     error = 4 * expected / (2 * LAYOUT.entries) ** 0.5  # four standard errors of a deviation
     assert sum_N.std() == pytest.approx(expected, abs=error)
     assert sum_N.mean() == pytest.approx(0, abs=4 * expected / LAYOUT.entries**0.5)

@@ -5,7 +5,7 @@ Where a method has private entries, the node measures its own model, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import cache
 from logging import ERROR, WARNING, getLogger
@@ -20,17 +20,23 @@ from floss_sim.deployment import NodeRun, check_framework
 from floss_sim.errors import MissingStateError
 from floss_sim.protocol import Dispatch
 
-Work = Callable[[Message, Context], Mapping[str, bytes | float]]
+Work = Callable[[Message, Context], ConfigRecord]
 RUN_FILE = Path(__file__).with_name("run.json")
 logger = getLogger("flwr")
 app = ClientApp()
 
 
-@cache
-def open_node(data: str, validation: str, backbone: str) -> NodeRun:
+def open_node(context: Context) -> NodeRun:
     """Return the run on this node; processes that handle several messages load it once."""
+    names = ("data", "validation", "backbone")  # empty: none of its own
+    paths = {name: str(context.node_config.get(f"{name}-path", "")) for name in names}
+    return _opened(noise=str(context.run_config["noise"]), **paths)
+
+
+@cache
+def _opened(**given: str) -> NodeRun:
     check_framework()
-    return NodeRun.open(RUN_FILE, data=data, validation=validation, backbone=backbone)
+    return NodeRun.open(RUN_FILE, **given)
 
 
 @app.query()
@@ -63,33 +69,27 @@ def answer(message: Message, context: Context, name: str, work: Work) -> Message
         made = work(message, context)
     except MissingStateError as error:
         logger.log(ERROR, "cannot %s: %s", kind, error)
-        made = {"lacks": True}
+        made = ConfigRecord({"lacks": True})
     except Exception as error:
         logger.log(ERROR, "cannot %s: %s", kind, error)
         raise RuntimeError(f"the node cannot {kind}; its log says why") from None
-    return Message(RecordDict({name: ConfigRecord(made)}), reply_to=message)
+    return Message(RecordDict({name: made}), reply_to=message)
 
 
-def train_download(message: Message, context: Context) -> dict[str, bytes | int]:
+def train_download(message: Message, context: Context) -> ConfigRecord:
     """Return the update of a download and its number of examples, and keep the node's states."""
     dispatch, heard = read_download(message)
-    upload = open_node(*places(context)).train(dispatch, kept_state(context.state, heard))
+    upload = open_node(context).train(dispatch, kept_state(context.state, heard))
     keep_states(context.state, upload.sequence, upload.client_state, upload.lost_state)
-    return {"payload": upload.blob, "examples": upload.examples}
+    return ConfigRecord({"payload": upload.blob, "examples": upload.examples})
 
 
-def measure_own_model(message: Message, context: Context) -> dict[str, float]:
+def measure_own_model(message: Message, context: Context) -> ConfigRecord:
     """Return accuracy and loss of the node's own model, and export it if a folder is given."""
     dispatch, heard = read_download(message)
     out = str(context.node_config.get("own-model-path", ""))
     state = kept_state(context.state, heard)
-    return asdict(open_node(*places(context)).evaluate(dispatch, state, out))
-
-
-def places(context: Context) -> Iterator[str]:
-    """Yield the node's own data, what it holds out, and its backbone; empty where it has none."""
-    for key in ("data-path", "validation-path", "backbone-path"):
-        yield str(context.node_config.get(key, ""))
+    return ConfigRecord(asdict(open_node(context).evaluate(dispatch, state, out)))
 
 
 def read_download(message: Message) -> tuple[Dispatch, int]:

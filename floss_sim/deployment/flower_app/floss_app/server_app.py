@@ -33,7 +33,7 @@ def main(grid: Grid, context: Context) -> None:
     framework = check_framework()
     data, backbone = str(config["data-path"]), str(config["backbone-path"])
     run = read_run_file(RUN_FILE, dataset=data, backbone=backbone)
-    run = run.with_rounds(int(config["num-server-rounds"]))
+    run = run.with_rounds(int(config["num-server-rounds"])).with_noise(str(config["noise"]))
     with open_server(run, Path(str(config["record-path"])), framework) as server:
         wait_s, reply_s = float(config["wait-for-nodes-s"]), float(config["reply-timeout-s"])
         nodes = find_clients(grid, run.config.fleet.clients, wait_s, reply_s)
