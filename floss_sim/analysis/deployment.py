@@ -12,6 +12,7 @@ from floss_sim.families.backbone import TaskModel
 from floss_sim.families.operations import count_operations
 from floss_sim.families.trained_tensors import TrainedModel
 from floss_sim.methods import Method
+from floss_sim.methods.dora_support import check_dora
 from floss_sim.network import NetworkProfile
 from floss_sim.network.devices.local_work import LocalWork, forward_work
 from floss_sim.vectors.adapter_layout import seed_tensor, trained_of_layout
@@ -95,7 +96,7 @@ class Deployment:
                 "such as floss, dense, ffa or sparse-adapter"
             )
         if self.adapters.dora:
-            self.method.check_dora()
+            check_dora(self.method)
         if self.method.privacy:
             self.method.privacy.check_delta(self.clients)
         if self.privacy:

@@ -54,7 +54,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any, Literal
 
-from floss_sim.errors import ConfigError, LayoutError
+from floss_sim.errors import ConfigError
 from floss_sim.families.adapter_settings import AdapterSettings
 from floss_sim.methods.backbone_changes import BackboneChange
 from floss_sim.methods.differential_privacy import DifferentialPrivacy, check_privacy
@@ -72,24 +72,6 @@ from floss_sim.wire import VALUE_CODES, predict_nbytes
 Divisor = Literal["cohort", "covering"]
 DIVISORS: tuple[Divisor, ...] = ("cohort", "covering")
 Ranking = Literal["magnitude", "product"]
-_WITHOUT_DORA = {  # reason by method
-    "ffa": "it trains B alone, and DoRA's magnitude needs both matrices",
-    "fed-sb": "it trains neither matrix, and DoRA's magnitude needs both",
-    "ravan": "it trains neither matrix, and DoRA's magnitude needs both",
-    "fedkseed": "it trains the whole model, without adapters",
-    "rolora": "it trains A and B in turns, and DoRA's magnitude needs both matrices",
-    "hetlora": "its tiers are ranks, and DoRA's magnitude has none",
-    "lora-a2": "it trains A and B in turns, and DoRA's magnitude needs both matrices",
-    "fedsa-lora": "its clients keep B, and DoRA's magnitude needs both matrices",
-    "feddpa": "its modules have two adapters, and DoRA's magnitude is of one",
-    "fedsrd": "its server step is on products B A, which DoRA scales by its magnitude",
-    "flora": "its server merges products B A, which DoRA scales by its magnitude",
-    "fedex-lora": "its server merges products B A, which DoRA scales by its magnitude",
-    "fslora": "its sketches are ranks, and DoRA's magnitude has none",
-    "flexlora": "its server step is on products B A, which DoRA scales by its magnitude",
-    "lora-fair": "its server step is on products B A, which DoRA scales by its magnitude",
-    "fedsvd": "it trains B alone, and DoRA's magnitude needs both matrices",
-}
 
 
 @dataclass(frozen=True)
@@ -259,12 +241,6 @@ class Method:
     def is_saved_as_adapter(self) -> bool:
         """Whether a trained model is saved as an adapter; otherwise it is saved whole."""
         return self.trains in ADAPTER_LAYOUTS and self.trains != MERGED
-
-    def check_dora(self) -> None:
-        """Raise LayoutError if the method cannot hold DoRA's magnitudes."""
-        reason = _WITHOUT_DORA.get(self.name)
-        if reason:
-            raise LayoutError(f"method {self.name!r} cannot hold DoRA: {reason}")
 
     def check_layout(self, layout: Layout) -> None:
         """Raise LayoutError if a layout is too small for a tier's messages or the server's step."""

@@ -20,6 +20,7 @@ from floss_sim.families.trained_model import sized_table
 from floss_sim.families.trained_tensors import TrainedModel
 from floss_sim.fingerprints import fingerprint
 from floss_sim.methods import Method, SizePredictor
+from floss_sim.methods.dora_support import check_dora
 from floss_sim.network.devices.local_work import LocalWork
 from floss_sim.protocol import LearnerIdentity
 from floss_sim.records.schema import RECORD_VERSION
@@ -138,7 +139,7 @@ class RunConfig:
         """
         backbone, kind = self.task.backbone_config, self.task.kind
         if self.task.lora.dora:
-            self.method.check_dora()
+            check_dora(self.method)
         if not is_plain(backbone, self.adapters):
             check_kind(backbone, kind)
             resolve_modules(sized_table(backbone, kind, self.task.labels), self.adapters)
