@@ -17,9 +17,6 @@ from typing import Any
 from floss_sim.analysis.last_part import last_part, part_text
 from floss_sim.analysis.on_test import (
     AccuracyOnTest,
-    HitsOnTest,
-    accuracy_on_test,
-    predictions_by_example,
 )
 from floss_sim.analysis.recorded_networks import keep_network
 from floss_sim.analysis.run_memory import check_memory
@@ -27,30 +24,32 @@ from floss_sim.analysis.run_times import recorded_times, slow_fleets, time_sprea
 from floss_sim.analysis.slow_fleets import SlowFleets
 from floss_sim.analysis.stragglers import Straggler, straggler_of
 from floss_sim.analysis.time_spread import TimeSpread
-from floss_sim.errors import ConfigError, PayloadError, RecordError
+from floss_sim.errors import ConfigError
 from floss_sim.network import NetworkProfile
 from floss_sim.notebook import html_table
 from floss_sim.records import RunFolder, RunRecord
+from floss_sim.run_results import (
+    model_folder,
+    own_test_accuracy,
+    test_accuracy,
+    write_model,
+    write_plot,
+)
 from floss_sim.runs.conditions import check_conditions, conditions
 from floss_sim.runs.config import RunConfig
 from floss_sim.runs.lockstep import OnRound, run
-from floss_sim.runs.own_data import own_data_text, own_test_right
+from floss_sim.runs.own_data import own_data_text
 from floss_sim.simulator import RoundPolicy, wait_all
 from floss_sim.training import (
     choose_learner,
     learner_identity,
-    measure_on_test,
-    measure_own_on_test,
     open_learner,
-    replace_adapter,
     resolve_device,
     training_facts,
 )
 from floss_sim.training.learners.local_steps import OnWork
 from floss_sim.training.model_card import ON_TEST, bytes_words
-from floss_sim.units import format_bytes, format_duration
-
-_OWN = "own_accuracy"  # key of the test metrics
+from floss_sim.units import format_bytes
 
 
 @dataclass(frozen=True)
@@ -138,8 +137,7 @@ class SavedRun:
     @property
     def adapter(self) -> Path:
         """The exported adapter; the whole model, where the method has no adapters."""
-        adapted = self.config.method.is_saved_as_adapter
-        return self.folder.path / ("adapter" if adapted else "model")
+        return model_folder(self.folder, self.config)
 
     @property
     def own_text(self) -> str:
@@ -290,10 +288,12 @@ def train(
             on_round=on_round,
         )
         on_work("testing", 0, 0)
-        test = _test_accuracy(folder, record, config, place)
-        own_test = _own_test_accuracy(folder, record, config, place)
+        test = test_accuracy(folder, record, config, place)
+        own_test = own_test_accuracy(folder, record, config, place)
         saved = SavedRun(config, profile, policy, folder, record, test, own_test)
-        _write_results(saved)
+        write_plot(folder, record, config, profile.name)
+        facts = training_facts(config) | saved.card_facts()
+        write_model(folder, config, saved.last_evaluated["round"], saved.adapter, facts)
     return saved
 
 
@@ -320,114 +320,3 @@ def _policy_text(policy: RoundPolicy) -> str:
     )
     late = " finish" if policy.late == "finish" else ""
     return ":".join(part for part in parts if part) + late
-
-
-def _test_accuracy(
-    folder: RunFolder, record: RunRecord, config: RunConfig, device: str
-) -> AccuracyOnTest:
-    """Return the test accuracy of the models of the run's last part, measured once."""
-    evaluated = record.evaluated()["round"].to_pylist()
-    if not evaluated:
-        raise RecordError(
-            f"{folder.path} has no evaluated round; train more than its "
-            f"{record.rounds.num_rows} rounds"
-        )
-    part = last_part(evaluated, evaluated[-1])
-    try:
-        models = folder.ensure_on_test(part, lambda blobs: measure_on_test(config, blobs, device))
-    except PayloadError as error:
-        rounds = ", ".join(map(str, part))
-        raise RecordError(f"{folder.path}: a model of rounds {rounds}: {error}") from None
-    predictions_E = predictions_by_example(config.task)
-    return accuracy_on_test([HitsOnTest.of(models, predictions_E)], predictions_E)
-
-
-def _own_test_accuracy(
-    folder: RunFolder, record: RunRecord, config: RunConfig, device: str
-) -> float | None:
-    """Return the test accuracy of the clients' own models at the last evaluated round.
-
-    It is measured once, and None where validation did not measure them.
-    """
-    last = record.evaluated().to_pylist()[-1]
-    number = last["round"]
-    if last.get("own_accuracy") is None:
-        return None
-    known = (folder.test_metrics(number) or {}).get(_OWN)
-    if known is not None:
-        return known
-    if config.method.private:
-        made = measure_own_on_test(config, folder.snapshot(), device).accuracy
-    else:
-        (right_M,) = own_test_right(config, [folder.models_on_test([number])[number].right])
-        made = float(right_M.mean())
-    folder.note_on_test(number, {_OWN: made})
-    return made
-
-
-def _write_results(saved: SavedRun) -> None:
-    """Write the plot and the adapter of a finished run into its folder."""
-    facts = training_facts(saved.config) | saved.card_facts()
-    _write_plot(saved.folder, saved.record, saved.config, saved.profile.name)
-    _write_adapter(saved.folder, saved.config, saved.last_evaluated["round"], saved.adapter, facts)
-
-
-def write_deployed_results(folder: RunFolder, record: RunRecord, config: RunConfig) -> Path:
-    """Measure a deployed run on the test split; write its plot and its adapter.
-
-    The caller must hold the folder's lock.
-
-    Args:
-        folder: The run folder.
-        record: Its committed record.
-        config: The trained configuration.
-
-    Returns:
-        The folder of the adapter, or of the model where the method has no adapters.
-
-    Raises:
-        RecordError: No round was evaluated, or a file cannot be written.
-    """
-    test = _test_accuracy(folder, record, config, "cpu")
-    last, rounds = record.evaluated().to_pylist()[-1], record.rounds
-    network = folder.manifest().network
-    _write_plot(folder, record, config, network)
-    down, up = (sum(rounds[f"{way}_bytes"].to_pylist()) for way in ("down", "up"))
-    facts = training_facts(config) | {
-        "rounds": str(last["round"]),
-        "validation accuracy": f"{last['accuracy']:.3f} at the last evaluation",
-        ON_TEST: test.describe(),
-        **_own_fact(last, config),
-        "bytes": bytes_words(down, up),
-        f"time ({network})": format_duration(last["closed_at_s"]),
-    }
-    adapted = config.method.is_saved_as_adapter
-    out = folder.path / ("adapter" if adapted else "model")
-    _write_adapter(folder, config, last["round"], out, facts)
-    return out
-
-
-def _own_fact(last: Mapping[str, Any], config: RunConfig) -> dict[str, str]:
-    """Return the row of the card on what nodes measured of their own models; empty if none has."""
-    own = last.get("own_accuracy")
-    text = own_data_text(config.fleet.law)
-    return {} if own is None else {"own accuracy": f"{own:.3f} at the last evaluation: {text}"}
-
-
-def _write_plot(folder: RunFolder, record: RunRecord, config: RunConfig, network: str) -> None:
-    from floss_sim.plots.accuracy import draw_run
-    from floss_sim.plots.figure import save
-
-    title = f"{config.task.name} on {network}, seed {config.seed}"
-    curve = record.evaluated().to_pandas()
-    save(draw_run(curve, title, config.describe()), folder.path / "accuracy.png")
-
-
-def _write_adapter(
-    folder: RunFolder, config: RunConfig, last: int, out: Path, facts: Mapping[str, str]
-) -> None:
-    model = folder.model(last)
-    try:
-        replace_adapter(config, model, out, facts)
-    except PayloadError as error:
-        raise RecordError(f"{folder.path}: the model of round {last}: {error}") from None

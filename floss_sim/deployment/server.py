@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, TypeAlias
 
+from floss_sim.deployment.deployed_results import write_deployed_results
 from floss_sim.deployment.reply_checks import check_own_metrics, check_reply
 from floss_sim.deployment.run_file import DeployedRun
 from floss_sim.errors import ConfigError, PayloadError, RecordError
@@ -27,7 +28,6 @@ from floss_sim.records import RunFolder
 from floss_sim.records.measured_clock import measured_clock
 from floss_sim.runs.ledger import Ledger
 from floss_sim.runs.lockstep import round_row
-from floss_sim.saved_run import write_deployed_results
 from floss_sim.simulator import AGGREGATED, RoundOutcome
 from floss_sim.simulator.participation import DROPPED, Transfer
 from floss_sim.training import open_learner

@@ -65,8 +65,8 @@ OWN = ["own_accuracy", "own_loss"]
 def test_its_curve_is_that_of_the_sequential_learner_bit_for_bit(
     name: str, run_app, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    for slow in ("_write_plot", "_write_adapter"):  # of every run, as floss_run shows
-        monkeypatch.setattr(f"floss_sim.saved_run.{slow}", lambda *given: None)
+    for slow in ("write_plot", "write_model"):  # of every run, as floss_run shows
+        monkeypatch.setattr(f"floss_sim.deployment.deployed_results.{slow}", lambda *given: None)
     config = small_config(METHODS[name])
     grid = run_app(config)
     found = RunFolder.read(tmp_path / "record").record()
