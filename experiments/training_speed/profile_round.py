@@ -24,7 +24,8 @@ from benchmark import PLACES, players
 from floss_sim import RunConfig, floss, load_task
 from floss_sim.malloc import keep_freed_memory
 from floss_sim.methods import exchange, top_k_selectors
-from floss_sim.training.learners import torch_learner as learners
+from floss_sim.training.learners import local_works
+from floss_sim.training.learners.torch_learner import TorchLearner
 from floss_sim.training.server_optimizer import ServerOptimizer
 
 HERE = Path(__file__).parent
@@ -39,7 +40,7 @@ ALSO = [
     ("encoding", exchange, "encode"),
     ("decoding", exchange, "decode"),
     ("server's step", ServerOptimizer, "step"),
-    ("drawing batches", learners, "work_of"),
+    ("drawing batches", local_works, "work_of"),
 ]
 COLOURS = {
     "forward": "#4477aa", "backward": "#66ccee", "optimizer": "#228833",
@@ -118,7 +119,7 @@ def measured() -> pd.DataFrame:
 def spans_of(play: Callable[[], None]) -> list[tuple[str, float, float]]:
     """Return the phases of one round, without its evaluation, in ms since it began."""
     timeline = Timeline()
-    unevaluated = patch.object(learners.TorchLearner, "evaluate", lambda self, version: None)
+    unevaluated = patch.object(TorchLearner, "evaluate", lambda self, version: None)
     with unevaluated, timeline.watching():
         play()
     first = timeline.spans[0][1]

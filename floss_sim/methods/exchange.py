@@ -10,7 +10,7 @@ base that both ends hold.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,13 +21,6 @@ from floss_sim.methods.differential_privacy import with_noise
 from floss_sim.methods.method import Method
 from floss_sim.methods.partner_norms import partner_norms
 from floss_sim.methods.persistent_masks import MaskHistory
-from floss_sim.methods.product_steps import (
-    Contribution,
-    Gradient,
-    GradientStep,
-    NewFactors,
-    RefactoringStep,
-)
 from floss_sim.methods.schedules import Moment
 from floss_sim.methods.selectors import Bounded, SameMask, known_mask
 from floss_sim.methods.top_k_selectors import TopK
@@ -324,41 +317,6 @@ class Exchange:
         if start_N is None:
             raise ValueError("a ranking by the product needs the decoded vector")
         return partner_norms(self.layout, start_N, update_N)
-
-    def product_gradient(
-        self, server_N: Vector, mean: Gradient, parts: Sequence[Contribution], version: int
-    ) -> Gradient:
-        """Return the gradient of a server step, which the method's product step may change.
-
-        Args:
-            server_N: The server's vector.
-            mean: The weighted mean of the updates, and the entries that clients trained.
-            parts: The clients' parts in the step.
-            version: Version before the step.
-        """
-        step = self.method.product_step
-        if not isinstance(step, GradientStep):
-            return mean
-        draw = lazy_stream(self.seed, "version", version, "step")
-        return step.gradient(self.layout, server_N, mean, parts, version, draw)
-
-    def new_factors(
-        self, server_N: Vector, parts: Sequence[Contribution], version: int
-    ) -> NewFactors | None:
-        """Return the values that the method's product step puts in the place of the server's.
-
-        Args:
-            server_N: The server's vector after the optimiser's step.
-            parts: The clients' parts in the step.
-            version: Version after the step.
-
-        Returns:
-            The new values; None if they stay.
-        """
-        step = self.method.product_step
-        if not isinstance(step, RefactoringStep):
-            return None
-        return step.refactor(self.layout, server_N, parts, version)
 
     def ranking_selector(self, tier: int) -> TopK | None:
         """Return the selector of a tier's uploads if it ranks the update alone, else None.

@@ -144,7 +144,7 @@ class BankLearner(TorchLearner):
     def _ranked_works(self, sent: Dispatch) -> list[Work]:
         tier = self.config.tier_of(sent.client)
         ranked = self._server.exchange.ranking_selector(tier)
-        return [replace(work, ranked=ranked) for work in self._works(sent)]
+        return [replace(work, ranked=ranked) for work in self._works.of(sent)]
 
     def _halve(self, clients: int) -> None:
         size = self.config.client.batch_size

@@ -45,7 +45,7 @@ class SeedLearner(TorchLearner):
 
     @torch.no_grad()
     def _update(self, dispatch: Dispatch) -> Vector:
-        model, (work,) = self._model, self._works(dispatch)
+        model, (work,) = self._model, self._works.of(dispatch)
         self.steps.begin({dispatch.sequence: self._settings.steps})
         names = ("client", dispatch.client, "dispatch", dispatch.sequence, "seeds")
         draw = stream(self.config.seed, *names)

@@ -26,7 +26,7 @@ class SequentialLearner(TorchLearner):
         self._scale = self.method.training_scale(self.layout)
 
     def _update(self, dispatch: Dispatch) -> Vector:
-        works = self._works(dispatch)
+        works = self._works.of(dispatch)
         self.steps.begin({dispatch.sequence: sum(len(work.batches) for work in works)})
         return joined([self._trained_off(dispatch, work) for work in works])
 

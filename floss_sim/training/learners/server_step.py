@@ -11,8 +11,10 @@ import numpy as np
 
 from floss_sim.errors import NonFiniteUpdateError
 from floss_sim.methods import Contribution, Gradient
+from floss_sim.methods.product_steps import GradientStep, RefactoringStep
 from floss_sim.protocol import Arrival, Dispatch
 from floss_sim.protocol.weighting import staleness_weight
+from floss_sim.rng import lazy_stream
 from floss_sim.runs.config import RunConfig
 from floss_sim.training.learners.client_memory import ClientMemory
 from floss_sim.training.learners.server_state import ServerState
@@ -80,8 +82,10 @@ class ServerStep:
 
     def _refactor(self, parts: Sequence[Contribution]) -> None:
         """Put the new factors of a product step in the place of the server's, if it has any."""
-        server = self._server
-        new = server.exchange.new_factors(server.vector(), parts, server.version)
+        server, step = self._server, self._method.product_step
+        if not isinstance(step, RefactoringStep):
+            return
+        new = step.refactor(self._layout, server.vector(), parts, server.version)
         if new is None:
             return
         shapes = {tensor.name: tensor.shape for tensor in self._layout.tensors}
@@ -94,9 +98,12 @@ class ServerStep:
 
     def _gradient(self, arrivals: Sequence[Arrival], parts: Sequence[Contribution]) -> Gradient:
         """Return the gradient of a server step, and the mask of entries that move (None: all)."""
-        server = self._server
-        mean = Gradient(self._mean(arrivals, parts), self._moving_mask(arrivals))
-        gradient = server.exchange.product_gradient(server.vector(), mean, parts, server.version)
+        server, step = self._server, self._method.product_step
+        gradient = Gradient(self._mean(arrivals, parts), self._moving_mask(arrivals))
+        if isinstance(step, GradientStep):
+            draw = lazy_stream(self._config.seed, "version", server.version, "step")
+            vector_N = server.vector()
+            gradient = step.gradient(self._layout, vector_N, gradient, parts, server.version, draw)
         for arrival in arrivals:
             self._confirm(arrival.dispatch)
         server.ledger.forget(self._config.tier_of)

@@ -36,10 +36,10 @@ from floss_sim.training.learner_choice import kind_of_run
 from floss_sim.training.learners.client_memory import ClientMemory
 from floss_sim.training.learners.downloads import Downloads
 from floss_sim.training.learners.local_steps import LocalSteps, OnWork
+from floss_sim.training.learners.local_works import LocalWorks
 from floss_sim.training.learners.own_models import OwnModels, Split
 from floss_sim.training.learners.server_state import ServerState
 from floss_sim.training.learners.server_step import ServerStep
-from floss_sim.training.local_sgd import Work, work_of
 from floss_sim.vectors.top_k import Mask, Vector
 from floss_sim.wire import decode
 
@@ -81,7 +81,7 @@ class TorchLearner(ABC):
         self._clients = ClientMemory(config, self._server)
         self._step = ServerStep(config, self._server, self._clients)
         self._own_models = OwnModels(config, model, self._clients, self._downloads)
-        self._started: tuple[Vector, Vector] | None = None  # last start: offsets, values
+        self._works = LocalWorks(config, model, self._split[0], self._clients)
 
     @property
     def version(self) -> int:
@@ -143,52 +143,6 @@ class TorchLearner(ABC):
     def _upload_mask(self, dispatch: Dispatch) -> Mask | None:
         """Return the mask of a client's upload if the device has selected one, else None."""
         return None
-
-    def _works(self, dispatch: Dispatch) -> list[Work]:
-        """Return the local training of a dispatch: one work, or two where adapters take turns.
-
-        In turns, the private entries train beside the frozen shared ones, and the shared entries
-        without the client's own. Neither needs the result of the other, and their updates add up.
-        """
-        offsets_N, trained_N, _ = self._clients.content(dispatch)
-        own_N = self._clients.start(dispatch)
-        if self.method.local_passes == 1:
-            return [self._work(dispatch, own_N, trained_N)]
-        is_private_N = self._clients.private.is_private_N
-        shared_N = self._clients.private.shared_start(offsets_N)
-        return [
-            self._work(dispatch, shared_N, ~is_private_N),
-            self._work(dispatch, own_N, is_private_N, "private"),
-        ]
-
-    def _work(
-        self, dispatch: Dispatch, start_N: Vector, trained_N: Mask | None, *names: str
-    ) -> Work:
-        """Return a local training of a dispatch: start values, mask, batches and seed.
-
-        Args:
-            dispatch: The dispatch.
-            start_N: Offsets from which the client trains.
-            trained_N: Mask of the entries that train; None: all.
-            names: Names that tell the random streams of one training from those of another.
-        """
-        config = self.config
-        return work_of(
-            self._start_values(start_N),
-            trained_N,
-            config.clients[dispatch.client],
-            self._split[0],
-            self._measured.inputs,
-            config.client,
-            config.seed,
-            ("client", dispatch.client, "dispatch", dispatch.sequence, *names),
-        )
-
-    def _start_values(self, offsets_N: Vector) -> Vector:
-        """Return base + offsets; clients with the same message share one array."""
-        if self._started is None or offsets_N is not self._started[0]:
-            self._started = offsets_N, self._measured.base + offsets_N
-        return self._started[1]
 
     def forget(self, dispatch: Dispatch) -> None:
         """Drop what is known of a dispatch that has finished (aggregated or lost).
