@@ -122,8 +122,7 @@ def open_trainer(root: Path | None, workers: Workers, *, own: bool = False) -> I
     """Yield the trainer of runs; the store's folder is not created. Arguments and errors as above.
 
     Raises:
-        ConfigError: The device or the engine is not available, a worker has other versions, or
-            a cluster is to measure the clients' own models.
+        ConfigError: The device or the engine is not available, or a worker has other versions.
     """
     if workers.is_local:
         store, count = (
@@ -133,12 +132,10 @@ def open_trainer(root: Path | None, workers: Workers, *, own: bool = False) -> I
         with worker_pool(count) as pool:
             yield LocalTrainer(store, pool, count, workers.runs_per_worker)
         return
-    if own:
-        raise ConfigError("--accuracy own is measured on this machine alone: no --executor")
     with _engine(workers) as engine:
         device = check_workers(engine, workers.device).device
         trainer = ClusterTrainer(
-            open_store(root, device),
+            open_store(root, device, own=own),
             engine,
             runs_per_worker=workers.runs_per_worker,
             mix_machines=workers.mix_machines,

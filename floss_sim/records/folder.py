@@ -215,7 +215,8 @@ class RunFolder:
         """
         own = {file_names.DESCRIPTION, file_names.LOCK}
         names = {path.name for path in self.path.iterdir() if not path.name.startswith(".")}
-        if self._created is None or names - {file_names.NETWORK} != own:
+        further = {file_names.NETWORK, file_names.TEST}  # of no use without a round
+        if self._created is None or names - further != own:
             return
         with suppress(OSError):
             for name in sorted(names):

@@ -102,15 +102,18 @@ def run_steps(
     eval_at: Container[int] = (),
     commit_every_s: float = 2.0,
     on_round: OnRound = lambda row: None,
+    on_evaluation: OnRound = lambda row: None,
     clock: Callable[[], float] = time.monotonic,
     stop: Callable[[], bool] = lambda: False,
 ) -> Generator[Job, None, RunRecord]:
     """Yield the jobs of a run, and return its record; the caller computes each job.
 
     A caller may throw a job's error into the generator, which then ends as if the run had raised
-    it. Arguments and errors are those of :func:`run`, and two more: ``clock`` returns the host
-    seconds of this run, which the folder records; ``stop`` is asked after every round, and ends
-    the run, which can be continued, where it returns True.
+    it. Arguments and errors are those of :func:`run`, and three more: ``on_evaluation`` is called
+    with each new row that was evaluated, before it is committed, so that what it stores is there
+    for every committed round; ``clock`` returns the host seconds of this run, which the folder
+    records; ``stop`` is asked after every round, and ends the run, which can be continued, where it
+    returns True.
     """
     policy = (policy or wait_all()).checked(config.server.cohort)
     if folder:
@@ -132,6 +135,8 @@ def run_steps(
             due = number % eval_every == 0 or number in eval_at or number == rounds
             metrics = learner.evaluate(outcome.version) if due or replayed else None
             row = round_row(outcome, metrics)
+            if metrics is not None and not replayed:
+                on_evaluation(row)
             ledger.add(row, outcome, learner, replayed)
             if not replayed:
                 on_round(row)

@@ -10,15 +10,18 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from floss_sim.errors import FlossError, RecordError, RecordLockedError
 from floss_sim.files import temporary_name
 from floss_sim.records import RunFolder, RunRecord
 from floss_sim.records.host_notes import append_notes, machines
-from floss_sim.records.run_part import commit_part
+from floss_sim.records.run_part import RunPart, commit_part
 from floss_sim.runs.config import RunConfig
 from floss_sim.training.machine_type import MachineType
 from planner.cluster.job import AnsweredRun
-from planner.cluster.part_check import check_part
+from planner.cluster.part_check import check_own_tests, check_part
 from planner.cluster.travel import part_of
 from planner.execution.curve_store import CurveStore
 
@@ -126,6 +129,9 @@ class ClusterRun:
         if answered.part is not None:
             part = part_of(number, answered.part, blobs)
             check_part(self.config, part, self.store.recording())
+            tested = self._own_tests(part, answered)
+            if tested and folder.manifest().rounds == part.after:
+                folder.note_own_on_test(tested)
             if whole := commit_part(folder, part, self.record):
                 self.record = whole
                 self.trained += part.rounds - part.after
@@ -133,6 +139,11 @@ class ClusterRun:
                 append_notes(folder.path, notes)
         if answered.diverged:
             folder.note_divergence(answered.diverged)
+
+    def _own_tests(self, part: RunPart, answered: AnsweredRun) -> dict[int, NDArray[np.float64]]:
+        if not self.store.tests_in_training(self.config):
+            return {}
+        return check_own_tests(self.config, part, answered.own_on_test)
 
     def machine(self) -> MachineType | None:
         """Return the machine type that trained the last rounds; None if it is not known."""

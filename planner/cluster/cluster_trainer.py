@@ -64,7 +64,7 @@ class ClusterTrainer:
         self.workers = engine.workers
         self._most = runs_per_worker or MAX_RUNS[store.device]
         self._terms = TrainingTerms(mix_machines)
-        self._transport: Transport = InTheStore(store.root) if shared_store else WithTheCall()
+        self._transport: Transport = InTheStore(store.base) if shared_store else WithTheCall()
         self._dispatcher = Dispatcher(engine, answer, self._transport, slice_s)
 
     def __enter__(self) -> ClusterTrainer:
@@ -126,13 +126,13 @@ class ClusterTrainer:
         calls = {
             number: TestCall(self.store, *jobs[number])
             for number, hits in enumerate(known)
-            if hits is None
+            if hits is None and not self.store.tests_in_training(jobs[number][0])
         }
         self._dispatcher.add(list(calls.values()))
         self._finish([call.future for call in calls.values()], lambda: None)
         for number, call in calls.items():
             known[number] = call.future.result() or self._tested_here(jobs[number], call.failure)
-        return [hits for hits in known if hits is not None]
+        return [hits or self.store.on_test(*job) for hits, job in zip(known, jobs, strict=True)]
 
     def _tested_here(self, job: Job, failure: str) -> HitsOnTest:
         try:

@@ -75,6 +75,7 @@ class Job(Section):
         backbone: Mark of the backbone; None for ``check``.
         seconds: Seconds after which no further round is begun; None: no limit.
         diagnose: Whether evaluations also measure the server's dense P.
+        own: Whether they measure the clients' own models, those with private entries on test, too.
         runs: The runs.
     """
 
@@ -85,6 +86,7 @@ class Job(Section):
     backbone: Mark | None = None
     seconds: Seconds | None = None
     diagnose: bool = False
+    own: bool = False
     runs: Annotated[tuple[JobRun, ...], Field(max_length=MOST_RUNS)] = ()
 
 
@@ -111,6 +113,8 @@ class AnsweredRun(Section):
         other_machine: Whether the worker is of another machine type than the run must have.
         notes: New host notes.
         on_test: Results of the tested models, in their order.
+        own_on_test: What own models with private entries get right on test, by round of the part,
+            as of :func:`floss_sim.records.on_test.pack_own`.
     """
 
     run: Mark
@@ -119,6 +123,7 @@ class AnsweredRun(Section):
     other_machine: bool = False
     notes: tuple[HostNote, ...] = ()
     on_test: tuple[dict[str, float | str], ...] = ()
+    own_on_test: dict[Count, str] = Field(default_factory=dict)
 
 
 class Answer(Section):

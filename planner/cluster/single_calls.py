@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import Any
 
-from floss_sim.analysis.on_test import HitsOnTest, predictions_by_example
+from floss_sim.analysis.on_test import predictions_by_example
 from floss_sim.errors import RecordLockedError
 from floss_sim.records.on_test import ModelOnTest, read_model
 from floss_sim.runs.config import RunConfig
@@ -140,7 +140,7 @@ class TestCall(SingleCall):
         part = last_models(self._folder, self._rounds)
         models = self._folder.ensure_on_test(part, lambda blobs: list(measured.values()))
         self._held.close()
-        self.future.set_result(HitsOnTest.of(models, predictions_by_example(self._config.task)))
+        self.future.set_result(self._store.hits(self._config, models))
 
     def parts(self) -> Sequence[Call]:
         """Return the call itself."""

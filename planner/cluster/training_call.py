@@ -103,6 +103,7 @@ class TrainingCall:
             backbone=backbone,
             seconds=seconds,
             diagnose=first.store.diagnose,
+            own=first.store.own,
             runs=tuple(runs),
         )
         return pack_parcel(job.model_dump(mode="json"), blobs | task_blobs(first.config, files))

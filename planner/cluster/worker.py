@@ -19,6 +19,7 @@ from floss_sim.malloc import keep_freed_memory
 from floss_sim.plain_text import one_line
 from floss_sim.records import RunFolder
 from floss_sim.records.host_notes import notes_of_part
+from floss_sim.records.on_test import pack_own
 from floss_sim.records.run_part import commit_part, read_part
 from floss_sim.runs.config import RunConfig
 from floss_sim.tasks import Task
@@ -108,7 +109,7 @@ class _Runs:
         self._job = job
         self._blobs = blobs
         self._device = device
-        self._store = CurveStore(scratch(), device, job.diagnose)
+        self._store = CurveStore(scratch(), device, job.diagnose, job.own)
         self._machine = machine_type(device)
 
     def answer(self) -> tuple[Answer, dict[str, bytes]]:
@@ -181,6 +182,7 @@ class _Runs:
             after = run.part.rounds if run.part else 0
             part = read_part(folder, after) if folder.manifest().rounds > after else None
             blobs |= part_blobs(number, part) if part else {}
+            tested = folder.own_on_test(range(after + 1, part.rounds + 1)) if part else {}
             notes = [HostNote.model_validate(note) for note in notes_of_part(folder.path)]
             made.append(
                 AnsweredRun(
@@ -188,6 +190,7 @@ class _Runs:
                     part=None if part is None else part_head(part),
                     diverged=str(result) if isinstance(result, Exception) else "",
                     notes=tuple(notes),
+                    own_on_test={number: pack_own(right_M) for number, right_M in tested.items()},
                 )
             )
         return tuple(made), blobs

@@ -35,7 +35,7 @@ from floss_sim.runs.lockstep import run_steps
 from floss_sim.simulator import wait_all
 from floss_sim.training import learner_identity, measure_on_test, open_learner, open_side_by_side
 from floss_sim.training.machine_type import machine_type
-from planner.execution.own_runs import OwnRunFolder, OwnTests, own_hits
+from planner.execution.own_runs import OwnRunFolder, base_of_measure, own_hits, store_own_test
 
 if TYPE_CHECKING:
     from floss_sim.training.side_by_side.bit_checks import Doubt
@@ -103,6 +103,11 @@ class CurveStore:
     device: str
     diagnose: bool = False
     own: bool = False
+
+    @property
+    def base(self) -> Path:
+        """The folder that holds the runs of all measures."""
+        return base_of_measure(self.root, own=self.own)
 
     def folder(self, config: RunConfig) -> RunFolder:
         """Return the folder of a run; it does not exist before the run is trained.
@@ -229,38 +234,38 @@ class CurveStore:
                 return 0
             learner = open_learner(config, self.device, beside=loop, diagnose=self.diagnose)
             learner.measures_own = self.own
-            tests = OwnTests(learner, folder) if self.own and config.method.private else None
+            test = partial(store_own_test, learner, folder)
             note_machine(folder.path, before, machine_type(self.device).model_dump())
-            try:
-                record = yield from run_steps(
-                    config,
-                    load_profile(_RECORDING_NETWORK),
-                    learner,
-                    rounds=rounds,
-                    folder=folder,
-                    eval_every=_EVAL_EVERY,
-                    eval_at=_EVAL_AT,
-                    clock=clock,
-                    stop=is_over,
-                    on_round=tests.note if tests else lambda row: None,
-                )
-            finally:
-                if tests:
-                    tests.store()
+            record = yield from run_steps(
+                config,
+                load_profile(_RECORDING_NETWORK),
+                learner,
+                rounds=rounds,
+                folder=folder,
+                eval_every=_EVAL_EVERY,
+                eval_at=_EVAL_AT,
+                clock=clock,
+                stop=is_over,
+                on_evaluation=test if self.tests_in_training(config) else lambda row: None,
+            )
         return int(record.rounds.num_rows) - before
+
+    def tests_in_training(self, config: RunConfig) -> bool:
+        """Whether a run is measured on test while it trains, as its private entries are needed."""
+        return self.own and bool(config.method.private)
 
     def cached_on_test(self, config: RunConfig, rounds: int) -> HitsOnTest | None:
         """Return what a run's last models get right on the test split, if all are measured."""
         folder = self.folder(config)
         part = last_models(folder, rounds)
-        if self.own and config.method.private:
+        if self.tests_in_training(config):
             known = folder.own_on_test(part)
             predictions_E = predictions_by_example(config.task)
             return HitsOnTest.of_right(list(known.values()), predictions_E) if known else None
         found = folder.models_on_test(part)
         if len(found) < len(part):
             return None
-        return self._hits(config, [found[number] for number in part])
+        return self.hits(config, [found[number] for number in part])
 
     def on_test(self, config: RunConfig, rounds: int) -> HitsOnTest:
         """Return what a run's last models get right on the test split; measured only once.
@@ -274,7 +279,7 @@ class CurveStore:
                 private entries, and none was measured during training.
         """
         folder = self.folder(config)
-        if self.own and config.method.private:
+        if self.tests_in_training(config):
             if known := self.cached_on_test(config, rounds):
                 return known
             raise RecordError(
@@ -286,9 +291,15 @@ class CurveStore:
                 last_models(folder, rounds),
                 lambda blobs: measure_on_test(config, blobs, self.device),
             )
-        return self._hits(config, models)
+        return self.hits(config, models)
 
-    def _hits(self, config: RunConfig, models: Sequence[ModelOnTest]) -> HitsOnTest:
+    def hits(self, config: RunConfig, models: Sequence[ModelOnTest]) -> HitsOnTest:
+        """Return what measured models of a run without private entries get right, by the measure.
+
+        Args:
+            config: The run.
+            models: Its models on the test split.
+        """
         if self.own:
             return own_hits(config, models)
         return HitsOnTest.of(models, predictions_by_example(config.task))

@@ -4,9 +4,7 @@ All runs of such a plan are trained with this measure, in a folder of the store 
 without it stay where they are, and are not read. Validation has it in columns of the record, which
 take the place of the global ones here. On test, what own models get right follows from the global
 model's single predictions where clients keep nothing. Private entries are those of the last round
-only, so that runs with such are measured on test after each evaluated round, while they train.
-
-Shapes: M predictions of the test split.
+only, so that runs with such are measured on test after each evaluated round, before its commit.
 """
 
 from __future__ import annotations
@@ -14,9 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from floss_sim.analysis.on_test import HitsOnTest, predictions_by_example
 from floss_sim.records import RunFolder, RunRecord
@@ -36,6 +31,11 @@ def root_of_measure(root: Path, *, own: bool) -> Path:
     return root / OWN_STORE if own else root
 
 
+def base_of_measure(root: Path, *, own: bool) -> Path:
+    """Return the folder of which :func:`root_of_measure` gives a root."""
+    return root.parent if own else root
+
+
 class OwnRunFolder(RunFolder):
     """A run folder for reading, whose accuracies and losses are those of the own models."""
 
@@ -53,34 +53,18 @@ class OwnRunFolder(RunFolder):
         return RunRecord(made.description, table, made.transfers)
 
 
-class OwnTests:
-    """What own models with private entries get right on the test split, while a run trains.
+def store_own_test(learner: TorchLearner, folder: RunFolder, row: Mapping[str, Any]) -> None:
+    """Store what own models with private entries get right on the test split after a round.
 
-    Results are stored as soon as their rounds are committed.
+    It is called before the round is committed: if the process ends in between, the round is trained
+    again, and the result is the same.
 
     Args:
         learner: Learner of the run.
         folder: Its folder, which the caller has locked.
+        row: The round's row of the record.
     """
-
-    def __init__(self, learner: TorchLearner, folder: RunFolder) -> None:
-        self._learner, self._folder = learner, folder
-        self._new: dict[int, NDArray[np.float64]] = {}
-
-    def note(self, row: Mapping[str, Any]) -> None:
-        """Measure the models after a round, given its row of the record, if it is evaluated."""
-        if row["accuracy"] is not None:
-            self._new[row["round"]] = self._learner.own_right("test")
-        self.store()
-
-    def store(self) -> None:
-        """Store what is measured of committed rounds."""
-        committed = self._folder.manifest().rounds if self._new else 0
-        if made := {
-            number: right_M for number, right_M in self._new.items() if number <= committed
-        }:
-            self._folder.note_own_on_test(made)
-            self._new = {n: right_M for n, right_M in self._new.items() if n not in made}
+    folder.note_own_on_test({row["round"]: learner.own_right("test")})
 
 
 def own_hits(config: RunConfig, models: Sequence[ModelOnTest]) -> HitsOnTest:

@@ -94,6 +94,32 @@ def test_its_model_is_applied_by_its_measure(made: tuple[Plan, Path], tmp_path: 
     assert OWN_LABEL in (tmp_path / "applied" / "adapter" / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_process_that_ends_around_a_commit_loses_no_own_test(
+    made: tuple[Plan, Path], committed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    class Killed(BaseException):
+        pass
+
+    commit, config = RunFolder.commit, asked().config(asked().candidates[0])
+
+    def killed(folder: RunFolder, *rows, **rest) -> None:
+        assert folder.own_on_test([1])  # before the commit
+        if committed:
+            commit(folder, *rows, **rest)
+        raise Killed
+
+    whole, ended = (CurveStore(root / "own", "cpu", own=True) for root in (made[1], tmp_path))
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(RunFolder, "commit", killed)
+        ended.extend(config, 1)
+    assert ended.rounds(config) == committed
+    assert ended.extend(config, 2) == 2 - committed
+    one, other = (store.folder(config).own_on_test([1, 2]) for store in (whole, ended))
+    assert one.keys() == other.keys() == {1, 2}
+    assert all(np.array_equal(one[number], other[number]) for number in one)
+
+
 def test_without_private_entries_it_follows_from_the_global_models_predictions(
     made: tuple[Plan, Path],
 ):

@@ -17,14 +17,18 @@ from own_tasks import write_own_task
 from safetensors.numpy import load, save
 from stand_in_workers import DIES, SILENT, StandInWorkers, new_worker, nothing
 
-from floss_sim import RunConfig, floss, load_task
+from floss_sim import RunConfig, dense, floss, load_task
 from floss_sim.errors import ConfigError, FlossError
+from floss_sim.methods import fedsa_lora
 from floss_sim.records.checkpoint import identity_in
 from floss_sim.records.host_notes import machines
+from floss_sim.records.on_test import pack_own
+from floss_sim.records.run_part import RunPart
 from floss_sim.training.machine_type import machine_type
 from planner.cluster import dispatcher, training_call, versions, worker, worker_check
 from planner.cluster.cluster_trainer import ClusterTrainer
-from planner.cluster.parcel import pack_parcel, unpack_parcel
+from planner.cluster.parcel import ParcelError, pack_parcel, unpack_parcel
+from planner.cluster.part_check import check_own_tests
 from planner.execution.curve_store import CurveStore, last_evaluated_round
 from planner.execution.trainer import extend_all
 
@@ -398,6 +402,43 @@ def test_parcels_of_a_shared_store_travel_by_name(
     assert max(map(len, workers.parcels)) < 100
     assert not list(far.root.glob(".parcels-*"))
     assert_same(local, far, configs)
+
+
+def test_private_entries_travel_and_own_models_are_tested_by_the_worker(
+    configs: list[RunConfig], far: CurveStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("FLOSS_SIM_STORE", str(far.root))
+    runs = [RunConfig.of(configs[0].task, made(), rank=2) for made in (fedsa_lora, dense)]
+    here, there = (CurveStore(root / "own", "cpu", own=True) for root in (tmp_path, far.root))
+    jobs = [(config, 2) for config in runs]  # evaluated after each round, so in two slices
+    extend_all(here, jobs)
+    there.root.mkdir(parents=True)
+    with ClusterTrainer(there, StandInWorkers().engine(), shared_store=True) as trainer:
+        assert trainer.train(jobs, lambda: None) == [2, 2]
+        found = trainer.on_test(jobs)
+    assert_same(here, there, runs)
+    assert not list(far.root.glob(".parcels-*"))
+    for job, hits in zip(jobs, found, strict=True):
+        assert np.array_equal(hits.right, here.on_test(*job).right)
+    one, other = (store.folder(runs[0]).own_on_test([1, 2]) for store in (here, there))
+    assert all(np.array_equal(one[number], other[number]) for number in (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "lack results of own models on test"),
+        ({1: pack_own(np.ones(3)), 2: ""}, "those of other rounds"),
+        ({1: "!"}, "the test of round 1 is damaged"),
+        ({1: pack_own(np.ones(3))}, "the test of round 1 is of another test split"),
+    ],
+)
+def test_own_results_that_are_none_of_the_part_are_refused(
+    given: dict[int, str], said: str, configs: list[RunConfig]
+):
+    part = RunPart(0, 1, "0" * 8, "lte", 1, {}, b"", {1: b""})
+    with pytest.raises(ParcelError, match=said):
+        check_own_tests(configs[0], part, given)
 
 
 def test_a_worker_with_another_shared_store_is_told(
