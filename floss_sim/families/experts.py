@@ -46,6 +46,20 @@ def patterned_parameters(table: ModelTable, settings: AdapterSettings) -> tuple[
     return tuple(sorted(found))
 
 
+def holds_all_experts(module: str) -> bool:
+    """Return whether the adapter of a module is one of all experts of a layer, side by side.
+
+    Their parameter has three sides. PEFT then stores A as (experts * rank, in) and B as
+    (out, rank * experts): rows of A and columns of B are in different orders, and the product B A
+    is that of no expert. Experts in a list of modules have adapters of their own.
+
+    Args:
+        module: Path or canonical name of the module.
+    """
+    parts = module.split(".")
+    return "experts" in parts and not any(map(str.isdigit, parts[parts.index("experts") :]))
+
+
 def entries_without_adapter(table: ModelTable, trained: TrainedModel) -> int:
     """Return the entries of the experts if nothing of them trains; 0 if something does."""
     if any("experts" in tensor.module.split(".") for tensor in trained.tensors):

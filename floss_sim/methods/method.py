@@ -56,17 +56,19 @@ from typing import Any, Literal
 
 from floss_sim.errors import ConfigError
 from floss_sim.families.adapter_settings import AdapterSettings
+from floss_sim.families.experts import holds_all_experts
 from floss_sim.methods.backbone_changes import BackboneChange
 from floss_sim.methods.differential_privacy import DifferentialPrivacy, check_privacy
 from floss_sim.methods.persistent_masks import PersistentMask
-from floss_sim.methods.private_entries import PrivatePart
+from floss_sim.methods.private_entries import PrivatePart, PrivateRanks
 from floss_sim.methods.product_steps import ProductStep, RefactoringStep
+from floss_sim.methods.rank_selectors import Ranks
 from floss_sim.methods.schedules import Moment, selector_at
 from floss_sim.methods.selectors import SameMask, Selector, addressable_entries
 from floss_sim.methods.tier import Tier
 from floss_sim.methods.zeroth_order import ZerothOrder
 from floss_sim.vectors.density import format_density
-from floss_sim.vectors.layout import ADAPTER_LAYOUTS, MERGED, SEEDS, Layout
+from floss_sim.vectors.layout import ADAPTER_LAYOUTS, MERGED, SEEDS, SQUARE_LAYOUTS, Layout
 from floss_sim.wire import VALUE_CODES, predict_nbytes
 
 Divisor = Literal["cohort", "covering"]
@@ -243,7 +245,11 @@ class Method:
         return self.trains in ADAPTER_LAYOUTS and self.trains != MERGED
 
     def check_layout(self, layout: Layout) -> None:
-        """Raise LayoutError if a layout is too small for a tier's messages or the server's step."""
+        """Raise LayoutError if a layout is too small for a tier's messages or the server's step.
+
+        Or if its adapters of experts have no ranks of their own, which the method needs.
+        """
+        self._check_experts(layout)
         for tier in range(len(self.tiers)):
             self.download_selector(tier, 0).count(layout)
             upload = self.upload_selector(tier, Moment(0))
@@ -251,6 +257,28 @@ class Method:
                 upload.count(layout)
         if self.backbone_change:
             self.backbone_change.check_layout(layout)
+
+    def _check_experts(self, layout: Layout) -> None:
+        """Raise LayoutError if an adapter of experts has no ranks, and the method works on them."""
+        modules = (tensor.name.rpartition(".")[0] for tensor in layout.tensors)
+        stack = next(filter(holds_all_experts, modules), "").removesuffix(".base_layer")
+        if stack and self._pairs_ranks:
+            raise LayoutError(
+                f"method {self.name!r} works on ranks or products B A, which the adapter of all "
+                f"experts in {stack!r} does not have; valid: other targets, or a method such as "
+                "dense, floss or ffa"
+            )
+
+    @property
+    def _pairs_ranks(self) -> bool:
+        """Whether a row of A belongs to a column of B: the method has ranks, or products B A."""
+        return (
+            self.trains in (*SQUARE_LAYOUTS, MERGED)
+            or self.ranking == "product"
+            or self.product_step is not None
+            or isinstance(self.private, PrivateRanks)
+            or any(isinstance(tier.download, Ranks) for tier in self.tiers)
+        )
 
     @property
     def is_masked(self) -> bool:

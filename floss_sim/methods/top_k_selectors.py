@@ -138,10 +138,10 @@ def _groups(
     whole = [(layout.slices[t.name], t.size, True) for t in heads]
     if scope == "tensor":
         return (*whole, *((layout.slices[t.name], t.size, False) for t in rest))
+    if not rest:  # a layout without entries is FLoRA's download where a model has no new head
+        return tuple(whole)
     if not heads:
         return ((slice(0, layout.entries), layout.entries, False),)
-    if not rest:
-        return tuple(whole)
     where = np.concatenate([np.arange(layout.entries)[layout.slices[t.name]] for t in rest])
     return (*whole, (where, where.size, False))
 

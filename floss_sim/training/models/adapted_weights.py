@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from floss_sim.errors import LayoutError
 from floss_sim.training.models.parameter_names import TransformersModel
 from floss_sim.vectors.layout import TensorSpec
 
@@ -27,11 +28,22 @@ def bind_frozen(
         tensor: The weight as the layout lists it, (out, in).
         parameter: The weight in the model.
         values: Part of the flat vector, (out * in,).
+
+    Raises:
+        LayoutError: Several modules share the weight, so that none has it to itself to change.
     """
-    turned = any(
-        isinstance(module, Conv1D | nn.Embedding) and module.weight is parameter
-        for module in model.modules()
-    )
+    users = {
+        path: module
+        for path, module in model.named_modules()
+        if any(own is parameter for own in module.parameters(recurse=False))
+    }
+    if len(users) > 1:
+        first, second = (path.removesuffix(".base_layer") for path in list(users)[:2])
+        raise LayoutError(
+            f"the weight of {first!r} is also that of {second!r}, which a change of the backbone "
+            "would change, too; valid: targets whose weights are their own"
+        )
+    turned = any(isinstance(module, Conv1D | nn.Embedding) for module in users.values())
     view = values.view(tensor.shape)
     view = view.t() if turned else view.view(parameter.shape)
     view.copy_(parameter.data)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache, partial
 
@@ -26,7 +27,7 @@ from floss_sim.methods import (
     options_of,
 )
 from floss_sim.rng import LazyStream
-from floss_sim.vectors.layout import Layout, TensorSpec, build_layout
+from floss_sim.vectors.layout import Layout, TensorSpec, build_layout, layout_of_specs
 
 VALUES = np.array([0.0, -3.0, 1.0, 2.0, -1.0, 0.5, 0.25, -4.0], np.float32)
 
@@ -374,3 +375,31 @@ def test_tiers_that_train_a_mask_do_not_mix_with_others():
     for tiers in ((masked, dense_tier), (dense_tier, masked)):
         with pytest.raises(ConfigError, match="some tiers of method 'mixed' train a mask"):
             Method("mixed", tiers)
+
+
+def test_a_download_of_the_head_is_empty_where_a_model_has_none():
+    """FLoRA on next tokens: the adapters are new, and there is no new head."""
+    layout = Layout(
+        (TensorSpec("q.lora_A", (2, 4), "lora_A"), TensorSpec("q.lora_B", (4, 2), "lora_B"))
+    )
+    flora = method_from_name("flora")
+    assert flora.download_size(layout, 0, 0).count == 0
+    mask = flora.tiers[0].download.mask(layout, np.ones(16, np.float32), DRAW)
+    assert mask.shape == (16,)
+    assert not mask.any()
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"fedkseed"}))
+def test_methods_with_ranks_or_products_refuse_an_adapter_of_all_experts(name: str):
+    """PEFT stores its A by expert and its B by rank: B A is the product of no expert."""
+    method = method_from_name(name, **({"tiers": "1:1"} if name == "hetlora" else {}))
+    stacked = "hetlora fslora lora-a2 fedsrd flexlora lora-fair fedsvd feddpa flora fedex-lora"
+    for module, refused in {
+        "layer.000.mlp.experts": name in (*stacked.split(), "fed-sb", "ravan"),
+        "layer.000.mlp.experts.000.up": False,
+    }.items():
+        a = TensorSpec(f"{module}.lora_A", (8, 40), "lora_A")
+        b = TensorSpec(f"{module}.lora_B", (40, 8), "lora_B")
+        layout = layout_of_specs([a, b], method.trains, method.heads)
+        with pytest.raises(LayoutError, match=module) if refused else nullcontext():
+            method.check_layout(layout)

@@ -14,6 +14,7 @@ from places import SHARED
 from tiny_models import AUTO, CASES, LABELS, NEXT_TOKEN, TEXTS, TinyRun, examples, tiny_model
 from torch.nn import functional
 
+from floss_sim.errors import LayoutError
 from floss_sim.training import export_adapter
 from floss_sim.training.evaluation import measure
 from floss_sim.training.local_sgd import train_locally, work_of
@@ -282,3 +283,10 @@ def test_a_real_language_model_predicts_english_and_learns_more(tmp_path: Path):
     for client in range(5):
         step(run, flat, (x, y), client=client)
     assert measure(flat, flat.vector() - flat.base, x, y)[1] < 0.8 * loss
+
+
+def test_a_shared_weight_is_no_backbone_that_a_server_can_change(folders: dict[str, Path]):
+    """GPT-2's input embedding is its language head, too."""
+    run = TinyRun(folders["gpt2"], NEXT_TOKEN, trains=MERGED, targets=("re:.*wte",))
+    with pytest.raises(LayoutError, match=r"wte' is also that of 'base_model.model.lm_head'"):
+        build_flat_model(run, CPU)
