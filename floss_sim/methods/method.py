@@ -54,7 +54,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any, Literal
 
-from floss_sim.errors import ConfigError
+from floss_sim.errors import ConfigError, LayoutError
 from floss_sim.families.adapter_settings import AdapterSettings
 from floss_sim.families.experts import holds_all_experts
 from floss_sim.methods.backbone_changes import BackboneChange
