@@ -20,7 +20,7 @@ from planner.decisions.async_search import (
     decisions_section,
     recorded_decisions,
 )
-from planner.decisions.baselines import NAMES, baseline_costs, cost_values, missing_baselines
+from planner.decisions.baselines import baseline_costs, cost_values, missing_baselines
 from planner.decisions.cheaper import MeasuredRun, cheaper_ways
 from planner.decisions.cluster_use import cluster_section
 from planner.decisions.drawn_times import with_times
@@ -54,6 +54,7 @@ from planner.plans.rate_test import RateTest
 from planner.plans.spent_privacy import SpentPrivacy
 from planner.plans.straggler_section import StragglerSection
 from planner.progress import OnProgress, Progress
+from planner.question.baselines import NAMES
 from planner.question.cost import Costs, price
 from planner.question.objective import FrontPoint, front
 from planner.question.request import Request

@@ -14,9 +14,8 @@ from planner.plans.missing_baseline import (
     NOT_REACHED,
     Reason,
 )
+from planner.question.baselines import NAMES
 from planner.question.cost import Costs
-
-NAMES = ("dense", "thesis_rule")  # of all baselines
 
 
 def cost_values(candidate: Candidate, costs: Costs, runs: CandidateRuns) -> dict[str, Any]:

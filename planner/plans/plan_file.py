@@ -12,7 +12,7 @@ from pydantic import AliasChoices, ConfigDict, Field, model_validator
 from floss_sim import documents
 from floss_sim.analysis.on_test import AccuracyOnTest, DifferenceOnTest
 from floss_sim.documents import Section
-from floss_sim.errors import BudgetError, ConfigError, PlanError
+from floss_sim.errors import BudgetError, PlanError
 from floss_sim.toml_json import read_json, shorten, shorten_line
 from planner.candidates import Candidate
 from planner.forecasts.intervals import Interval
@@ -30,6 +30,7 @@ from planner.plans.plan import PLAN_VERSION, Plan
 from planner.plans.plan_checks import first_contradiction
 from planner.plans.prior_section import PriorSection
 from planner.plans.rate_test import RateTest
+from planner.plans.request_section import OpenSection, RequestSection
 from planner.plans.spent_privacy import SpentPrivacy
 from planner.plans.stored_run import StoredRun
 from planner.plans.straggler_section import SlowFleetsSection, StragglerSection
@@ -47,84 +48,9 @@ from planner.question.field_types import (
     PositiveInt,
 )
 from planner.question.objective import FrontPoint
-from planner.question.origin import Origin
-from planner.question.privacy import Privacy
 
 PLAN_FILE = "plan.json"
 _AXES = tuple(field.name for field in fields(Candidate))
-
-
-class _OpenSection(Section):
-    """A table of which a plan needs only some keys; further keys are allowed."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class JudgedSection(Section):
-    """``judged``: kind of the predictions, and their number by split."""
-
-    what: OneLine
-    validation: PositiveInt
-    test: PositiveInt
-
-
-class ObjectiveSection(Section):
-    """``objective``: kind of the objective, and the accuracy of a target."""
-
-    kind: Literal["accuracy", "target", "pareto"]
-    target: Accuracy | None
-
-
-class FleetSection(_OpenSection):
-    """``fleet``: the partition of the training examples over the clients."""
-
-    clients: PositiveInt
-
-
-class PrivacySection(Section):
-    """``privacy`` of the request: clip and noise of all runs, and the epsilon at which they end."""
-
-    clip: Positive | None = None
-    noise: Amount
-    trust: OneLine
-    delta: Positive
-    max_epsilon: Positive | None = None
-
-    @model_validator(mode="after")
-    def _check_values(self) -> PrivacySection:
-        try:
-            Privacy.of_json(self.model_dump(exclude_none=True))
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
-        return self
-
-
-class RequestSection(_OpenSection):
-    """``request``: the question that the plan answers."""
-
-    task: OneLine
-    network: OneLine
-    reference_rank: PositiveInt
-    max_rounds: PositiveInt
-    search: OneLine
-    seed: Count
-    judged: JudgedSection
-    objective: ObjectiveSection | None = None
-    effort: Accuracy | None = None
-    training_s: Positive | None = None
-    candidates: PositiveInt | None = None
-    validation_examples: PositiveInt | None = None
-    test_examples: PositiveInt | None = None
-    fleet: FleetSection | None = None
-    max_client_bytes: Positive | None = None
-    max_round_s: Positive | None = None
-    lr_test: bool | None = None
-    tune_lr: bool | None = None
-    method_axes: dict[OneLine, dict[OneLine, tuple[float, ...]]] | None = None
-    left_out_methods: dict[OneLine, OneLine] | None = None
-    accuracy: Literal["own"] | None = None
-    privacy: PrivacySection | None = None
-    origin: Origin | None = None
 
 
 class BudgetSection(Section):
@@ -359,7 +285,7 @@ class ElsewhereSection(Section):
         return TimesElsewhere(self.network, made)
 
 
-class EffortSection(_OpenSection):
+class EffortSection(OpenSection):
     """``effort``: size of the search, and the rounds that it asked for and trained."""
 
     search: OneLine

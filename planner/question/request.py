@@ -9,29 +9,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from floss_sim.analysis.run_privacy import RunPrivacy
 from floss_sim.errors import ConfigError, LayoutError
-from floss_sim.families import NEXT_TOKEN
 from floss_sim.methods import METHODS, dense
 from floss_sim.methods.search_axes import reason_not_searched
 from floss_sim.network import NetworkProfile, load_profile
 from floss_sim.runs.config import RunConfig, stack_layers
-from floss_sim.runs.own_data import own_data_text, own_weights
+from floss_sim.runs.own_data import own_data_text
 from floss_sim.tasks import Task, load_task
 from planner.candidates import DEFAULTS, FLOSS, OPTIONAL_AXES, Candidate, axis_values, grid
 from planner.curves import Curve
 from planner.forecasts.intervals import KnownCurves
 from planner.forecasts.prior_file import PACKAGED, read_prior
 from planner.forecasts.task_prior import GridPrior, TaskPrior
+from planner.question.baselines import baselines_beside
 from planner.question.budget import Budget, parse_budget
+from planner.question.judged import chance_accuracy, prediction_counts
 from planner.question.limits import MAX_ROUNDS, MAX_TRANSFERS
 from planner.question.objective import BEST, Objective
 from planner.question.origin import Origin
 from planner.question.privacy import Cohorts, Privacy
-
-THESIS_DOWN_DENSITY = 1 / 4
 
 # Defaults of a request, and of the options of ``floss-plan``.
 BUDGET = "50-dense-rounds"
@@ -197,37 +194,14 @@ class Request:
         return RunConfig.of(self.task, dense(), rank=self.reference_rank, seed=self.seed)
 
     def baselines(self) -> dict[str, Candidate]:
-        """Return dense LoRA at the reference rank, and the thesis' rule.
-
-        One to which the request's privacy gives no guarantee is left out.
-
-        The rule (thesis, section 5.3): down density 1/4, up density that divided by the ratio of
-        the fleet's mean down rate to its mean up rate, at most 1.
-        """
-        down, up = self.profile.mean_rates(self.task.partition.clients)
-        up = min(1.0, THESIS_DOWN_DENSITY / (down / up))
-        pairs = {"dense": (1.0, 1.0), "thesis_rule": (THESIS_DOWN_DENSITY, up)}
-        said = self._task_settings()
-        plain = {name: Candidate(self.reference_rank, *pair) for name, pair in pairs.items()}
-        able = {
+        """Return the baselines by name, without those that the privacy gives no guarantee."""
+        every = baselines_beside(self.candidates, self.task, self.profile, self.reference_rank)
+        asked = self.privacy
+        return {
             name: candidate
-            for name, candidate in plain.items()
-            if not (self.privacy and self.privacy.reason_against(candidate.as_method()))
+            for name, candidate in every.items()
+            if not (asked and asked.reason_against(candidate.as_method()))
         }
-        return {name: replace(candidate, **said) for name, candidate in able.items()}
-
-    def _task_settings(self) -> dict[str, Any]:
-        """Return the task's cohort, epochs, depth and rates where candidates name theirs."""
-        named = {k for k in ("cohort_size", "epochs", "depth", "client_lr", "server_lr")
-                 if any(getattr(c, k) for c in self.candidates)}  # fmt: skip
-        client, server = self.task.client, self.task.server
-        task: dict[str, Any] = {
-            "cohort_size": server.cohort, "epochs": client.epochs,
-            "client_lr": client.learning_rate, "server_lr": server.learning_rate,
-        }  # fmt: skip
-        if "depth" in named:
-            task["depth"] = self.task.lora.depth or stack_layers(self.task)
-        return {k: v for k, v in task.items() if k in named}
 
     def checked(self) -> Request:
         """Return the request itself, or one with the noise of an epsilon that is given alone.
@@ -411,11 +385,7 @@ class Request:
 
     def prediction_counts(self) -> dict[str, Any]:
         """Return how many predictions an accuracy is the mean of: examples, or next tokens."""
-        splits = {"validation": self.task.content.validation, "test": self.task.content.test}
-        if self.task.kind != NEXT_TOKEN:
-            return {"what": "examples", **{name: len(y) for name, (_, y) in splits.items()}}
-        tokens = {name: int((x[:, 1:] >= 0).sum()) for name, (x, _) in splits.items()}
-        return {"what": "next tokens", **tokens}
+        return prediction_counts(self.task)
 
     def known_curves(
         self,
@@ -463,15 +433,6 @@ class Request:
     def chance_accuracy(self) -> float:
         """Return the validation accuracy of always predicting the most frequent class or token.
 
-        A search of own models has instead the mean over clients of each one's largest label share,
-        as each of them may always name another label.
+        In a search of own models each client may always name another label.
         """
-        x, y = self.task.content.validation
-        if self.measures_own:
-            weights = own_weights(self.reference(), y)
-            if weights is not None:
-                weights_CE = weights.by_label[:, y]
-                shares_KC = [weights_CE[:, y == label].sum(axis=1) for label in np.unique(y)]
-                return float(np.max(shares_KC, axis=0).mean())
-        targets = x[:, 1:][x[:, 1:] >= 0] if self.task.kind == NEXT_TOKEN else y
-        return float(np.unique(targets, return_counts=True)[1].max() / len(targets))
+        return chance_accuracy(self.reference(), own=self.measures_own)
