@@ -8,7 +8,7 @@ in the simulator. A reply that is refused is lost, and the run goes on without i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, replace
 from itertools import islice
@@ -149,6 +149,11 @@ class ServerRun:
         A client that has sent a later one takes back what that one carried (error feedback).
         """
         return self._heard.get(client, -1)
+
+    def forget_nodes(self, clients: Iterable[int]) -> None:
+        """Record that some clients have new nodes, whose next downloads build on nothing."""
+        for client in clients:
+            self._learner.forget_client(client)
 
     def close_round(self, replies: Mapping[int, Reply]) -> ClosedRound:
         """Aggregate the replies of the open round in the order of the cohort.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ def run_exported(
     monkeypatch: pytest.MonkeyPatch,
     nodes: dict[int, dict[str, Any]] | None = None,
     noise: str = "seed",
+    make_grid: Callable[..., Grid] = Grid,
     **options: Any,
 ) -> Grid:
     """Export a run to ``folder/app``, and run the app there to ``folder/record``."""
@@ -58,6 +60,6 @@ def run_exported(
     given = nodes or {900 - 7 * i: {"partition-id": i} for i in range(CLIENTS)}
     contexts = {node: Context(stated, keys) for node, stated in given.items()}
     with loaded_app(app, monkeypatch) as (server_app, client_app):
-        grid = Grid(client_app.app, contexts, **options)
+        grid = make_grid(client_app.app, contexts, **options)
         server_app.app.functions["main"](grid, Context(run_config=keys))
     return grid

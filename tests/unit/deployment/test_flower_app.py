@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from exported_apps import CLIENTS, COHORT, ROUNDS, read_config, small_config
-from flower_stand_ins import Message
+from flower_stand_ins import Context, Grid, Message
 
 from floss_sim import RunFolder, load_profile, open_learner, retime, run
 from floss_sim.analysis.recorded_privacy import recorded_privacy
@@ -201,6 +202,29 @@ def test_an_upload_that_was_lost_goes_back_to_the_residual(run_app, tmp_path: Pa
     assert {"both", "arrived", "lost", "last"} == state.keys() and not state["both"]
     for kept in ("arrived", "lost"):
         assert state[kept].keys() == {"residual"}
+
+
+class _Restarting(Grid):
+    """Nodes that are restarted after each upload: Flower gives them other ids, and no state."""
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float) -> list[Message]:
+        replies = super().send_and_receive(messages, timeout=timeout)
+        for node in [m.metadata.src_node_id for m in replies if "upload" in m.content]:
+            old = self.contexts.pop(node)
+            self.contexts[node + 1000] = Context(old.node_config, old.run_config)
+        return replies
+
+
+def test_a_node_that_is_restarted_is_found_again_and_gets_a_whole_download(run_app, tmp_path: Path):
+    config = small_config(METHODS["flora"])
+    grid = run_app(config, make_grid=_Restarting)
+    assert max(grid.contexts) > 2000  # restarted twice
+    folder = RunFolder.read(tmp_path / "record")
+    learner = open_learner(config, "cpu", 1, "sequential")
+    wanted = run(config, load_profile("lte"), learner, rounds=ROUNDS, eval_every=1)
+    same = [name for name in SEEN if name != "down_bytes"]
+    assert folder.record().rounds.select(same).equals(wanted.rounds.select(same))
+    np.testing.assert_array_equal(folder.snapshot().tensors["P"], learner.snapshot().tensors["P"])
 
 
 def test_a_node_keeps_the_state_that_the_server_says(floss_run, caplog):

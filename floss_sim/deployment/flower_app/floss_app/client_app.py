@@ -95,11 +95,11 @@ def measure_own_model(message: Message, context: Context) -> ConfigRecord:
 def read_download(message: Message) -> tuple[Dispatch, int]:
     """Return a download, and the sequence of the node's last upload that was aggregated."""
     download = message.content.config_records["download"]
-    payload = download["payload"]
-    if not isinstance(payload, bytes):
-        raise TypeError("the payload of the download is not bytes")
-    keys = ("sequence", "client", "version", "held", "heard")
-    sequence, client, version, held, heard = (whole_number(download, key) for key in keys)
+    payload, keys = download["payload"], ("sequence", "client", "version", "held", "heard")
+    numbers = [number for key in keys if isinstance(number := download[key], int)]
+    if not isinstance(payload, bytes) or len(numbers) < len(keys):
+        raise TypeError("the download is no bytes with whole numbers")
+    sequence, client, version, held, heard = numbers
     return Dispatch(sequence, client, version, len(payload), 0, payload, held), heard
 
 
@@ -132,11 +132,3 @@ def keep_states(
                if place == "both" or name not in both}  # fmt: skip
         state[place] = ArrayRecord(own)
     state["last"] = ConfigRecord({"sequence": sequence})
-
-
-def whole_number(record: ConfigRecord, key: str) -> int:
-    """Return a whole number of a record."""
-    value = record[key]
-    if not isinstance(value, int):
-        raise TypeError(f"{key} of the download is no whole number")
-    return value

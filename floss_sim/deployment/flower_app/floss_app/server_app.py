@@ -36,43 +36,47 @@ def main(grid: Grid, context: Context) -> None:
     run = run.with_rounds(int(config["num-server-rounds"])).with_noise(str(config["noise"]))
     with open_server(run, Path(str(config["record-path"])), framework) as server:
         wait_s, reply_s = float(config["wait-for-nodes-s"]), float(config["reply-timeout-s"])
-        nodes = find_clients(grid, run.config.fleet.clients, wait_s, reply_s)
-        strategy = CohortStrategy(server, nodes)
+        fleet, end_s = run.config.fleet.clients, time.monotonic() + wait_s
+        while len(list(grid.get_node_ids())) < fleet and time.monotonic() < end_s:
+            time.sleep(1)
+        strategy = CohortStrategy(server, reply_s)
         strategy.start(grid, ArrayRecord(), num_rounds=run.rounds, timeout=reply_s)
         logger.log(INFO, "record and model: %s", server.finish())
 
 
-def find_clients(grid: Grid, fleet: int, wait_s: float, reply_s: float) -> dict[int, int]:
-    """Return the node of each client number, once the fleet is connected or the wait is over.
+def find_clients(
+    grid: Grid, fleet: int, reply_s: float, known: Mapping[int, int]
+) -> dict[int, int]:
+    """Return the node of each client number; nodes that are not known are asked for theirs.
 
     A node with data of its own gets the lowest free number; any other node has its partition's.
+    The number of a node that is connected is not free: one that was restarted is a new node.
     """
-    end_s = time.monotonic() + wait_s
-    while len(ids := sorted(grid.get_node_ids())) < fleet and time.monotonic() < end_s:
-        time.sleep(1)
+    ids = set(grid.get_node_ids())
     asked = [
         Message(RecordDict({"asked": ConfigRecord()}), dst_node_id=node, message_type="query")
-        for node in ids
+        for node in sorted(ids - set(known.values()))
     ]
-    replies = list(grid.send_and_receive(asked, timeout=reply_s))
-    found = {m.metadata.src_node_id: m for m in replies if not m.has_error()}
-    for message in replies:
+    said = dict[int, int]()
+    for message in grid.send_and_receive(asked, timeout=reply_s) if asked else ():
         if message.has_error():
             logger.log(WARNING, "a node is left out: %s", message.error.reason)
-    said = {node: read_partition(found[node]) for node in sorted(found)}
-    clients = {number: node for node, number in said.items() if 0 <= number < fleet}
-    free = (number for number in range(fleet) if number not in clients)
-    own = [node for node, number in said.items() if number < 0]
-    return clients | dict(zip(free, own, strict=False))
+        else:
+            said[message.metadata.src_node_id] = read_partition(message)
+    free = [number for number in range(fleet) if known.get(number) not in ids]
+    found = {said[node]: node for node in sorted(said) if said[node] in free}
+    own = [node for node in sorted(said) if said[node] < 0]
+    others = (number for number in free if number not in found)
+    return {**known, **found, **dict(zip(others, own, strict=False))}
 
 
 class CohortStrategy(Strategy):
     """Asks the cohort of each round, and aggregates in the order in which it was drawn."""
 
-    def __init__(self, server: ServerRun, nodes: Mapping[int, int]) -> None:
+    def __init__(self, server: ServerRun, reply_s: float) -> None:
         self.server = server
-        self.nodes = nodes
-        self.clients = {node: client for client, node in nodes.items()}
+        self.reply_s = reply_s
+        self.nodes: dict[int, int] = {}  # by client
 
     def summary(self) -> None:
         """Log the run."""
@@ -83,6 +87,9 @@ class CohortStrategy(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
         """Return the download of each client of the cohort, as one value of bytes."""
+        fleet = self.server.run.config.fleet.clients
+        known, self.nodes = self.nodes, find_clients(grid, fleet, self.reply_s, self.nodes)
+        self.server.forget_nodes(c for c, node in known.items() if self.nodes[c] != node)
         return [self._message(d, server_round) for d in self.server.open_round(self.nodes)]
 
     def _message(self, dispatch: Dispatch, server_round: int, kind: str = "train") -> Message:
@@ -112,10 +119,11 @@ class CohortStrategy(Strategy):
 
     def _by_client(self, replies: Iterable[Message], name: str) -> dict[int, Reply]:
         """Return a record of the replies by client; those of unknown nodes are left out."""
+        clients = {node: client for client, node in self.nodes.items()}
         return {
             client: read_reply(message, name)
             for message in replies
-            if (client := self.clients.get(message.metadata.src_node_id)) is not None
+            if (client := clients.get(message.metadata.src_node_id)) is not None
         }
 
     def configure_evaluate(
