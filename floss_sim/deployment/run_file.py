@@ -203,11 +203,11 @@ def check_method(method: Method) -> None:
     """Raise ConfigError if nodes of an app cannot hold a method."""
     reason = ""
     if method.mask_ledger:
-        reason = "nodes would have to keep every mask that its server remembers"
+        reason = "a ledger of masks, each of which nodes would have to keep; valid: without it"
     elif method.persistent and method.persistent.pick.shared:
-        reason = "nodes would need the history of its random mask, which the server has"
+        reason = "a random mask, whose history the server alone has; valid: pick 'largest'"
     if reason:
-        raise ConfigError(f"an app cannot hold method {method.name!r} so: {reason}")
+        raise ConfigError(f"an app cannot hold method {method.name!r} with {reason}")
 
 
 def _local_path(reference: str, folder: Path) -> str | None:

@@ -143,7 +143,8 @@ class DifferentialPrivacy:
 
     def describe(self) -> str:
         """Return a description such as ``clip 0.5, noise 2 by sum``."""
-        return f"clip {self.clip:g}, noise {self.noise:g} by {self.trust}"
+        source = "" if self.source == "seed" else f" from the {self.source}"
+        return f"clip {self.clip:g}, noise {self.noise:g} by {self.trust}{source}"
 
 
 def with_noise(

@@ -245,8 +245,8 @@ def test_a_node_without_data_and_a_damaged_run_file_are_refused(
 @pytest.mark.parametrize(
     ("method", "reason"),
     [
-        (method_from_name("floss", down_density=1 / 4, mask_ledger=True), "keep every mask"),
-        (adapter_lth(pick="random"), "the history of its random mask"),
+        (method_from_name("floss", down_density=1 / 4, mask_ledger=True), "a ledger of masks"),
+        (adapter_lth(pick="random"), "a random mask, whose history"),
     ],
 )
 def test_a_method_whose_states_an_app_lacks_is_refused(method, reason: str):

@@ -61,6 +61,7 @@ def test_a_method_with_the_systems_noise_has_that_of_its_trust_and_never_the_sam
     assert abs(found - 1) < ERRORS / (2 * nothing_N.size) ** 0.5
     assert (made[0] == made[1]) == (trust == "server")
     assert config.method.settings()["privacy"]["source"] == "system"
+    assert config.method.describe().endswith(f"noise 1.5 by {trust} from the system")
 
 
 def test_an_unknown_source_is_refused():
