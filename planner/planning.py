@@ -232,7 +232,7 @@ def _plan(
     prior = used_prior(request, runs.asked_history(), affords, runs.finished_candidates())
     cluster = cluster_section(runs)
     decisions = decisions_section(request, runs)
-    said = explain(best, runs.timed_record(best.candidate), request.profile, costs.limit, result)
+    said = explain(best, runs.records.timed(best.candidate), request.profile, costs.limit, result)
     return Plan(
         request=request.to_json(),
         limit=costs.limit,
@@ -283,7 +283,7 @@ def _plan(
 def _with_times(request: Request, runs: CandidateRuns, plan: Plan) -> Plan:
     """Return a plan whose runs have their times over the fleets that the network may draw."""
     fleets = Fleets.of(request.profile, request.task.partition.clients)
-    return with_times(plan, lambda c: Traffic.of(runs.timed_record(c)), fleets)
+    return with_times(plan, lambda c: Traffic.of(runs.records.timed(c)), fleets)
 
 
 def _with_privacy(request: Request, outcome: Outcome) -> Outcome:
@@ -294,7 +294,7 @@ def _with_privacy(request: Request, outcome: Outcome) -> Outcome:
 
 def _straggler(best: Outcome, costs: Costs, runs: CandidateRuns) -> StragglerSection | None:
     """Return the client that decides how long the recommended run takes, or None."""
-    found = straggler_of(runs.timed_record(best.candidate), best.rounds)
+    found = straggler_of(runs.records.timed(best.candidate), best.rounds)
     return StragglerSection.of(found, costs.limit.links[found.client]) if found else None
 
 
@@ -307,7 +307,7 @@ def _elsewhere(
     """Return the times of the recommendation and the baselines on other networks."""
     made = {PLAN: best, **{name: outcome for name, outcome in baselines.items() if outcome}}
     traffic = {
-        name: Traffic.of(runs.timed_record(outcome.candidate)).until(outcome.rounds)
+        name: Traffic.of(runs.records.timed(outcome.candidate)).until(outcome.rounds)
         for name, outcome in made.items()
     }
     clients = request.task.partition.clients
@@ -324,7 +324,7 @@ def _measured_runs(runs: CandidateRuns) -> Iterator[tuple[Candidate, MeasuredRun
     for candidate, curve in runs.history().items():
         if not curve.failed and (outcome := runs.outcome(candidate)):
             evaluated = [round_ for round_, _, _ in outcome.curve]
-            total_R = runs.total_bytes(candidate)
+            total_R = runs.records.total_bytes(candidate)
             yield candidate, MeasuredRun(evaluated, [total_R[round_ - 1] for round_ in evaluated])
 
 

@@ -46,7 +46,7 @@ def target_outcomes(
     """
     found = {}
     for candidate, rounds in known.first_rounds_at(target, among).items():
-        outcome = runs.cut(candidate, rounds)
+        outcome = runs.records.cut(candidate, rounds)
         if outcome and outcome.rounds == rounds:
             found[candidate] = replace(outcome, binds="target")
     return found

@@ -1,4 +1,4 @@
-"""Runs of a plan's candidates: extended in the store, re-timed, and cut at the budget."""
+"""Runs of a plan's candidates: extended in the store as a search asks for them."""
 
 from __future__ import annotations
 
@@ -6,25 +6,22 @@ import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
-from itertools import accumulate
 from pathlib import Path
 from statistics import median
 
 from floss_sim.analysis.on_test import HitsOnTest
-from floss_sim.analysis.traffic import Traffic
-from floss_sim.records import RunFolder, RunRecord
 from floss_sim.runs.calibration import Calibration, calibration_rounds
-from floss_sim.runs.retiming import retime
 from planner.candidates import Candidate
 from planner.curves import Curve, History
 from planner.execution.allowance import Allowance
+from planner.execution.candidate_records import CandidateRecords, curve_of
 from planner.execution.curve_store import Job, last_evaluated_round
 from planner.execution.trainer import Trainer
 from planner.execution.workers import TICK_S
 from planner.forecasts.intervals import KnownCurves
 from planner.forecasts.smoothing import smoothed_accuracy
 from planner.plans.cluster_section import FailedRun
-from planner.plans.outcome import EFFORT, FALL, Outcome, outcome_within
+from planner.plans.outcome import EFFORT, Outcome
 from planner.progress import OnProgress, Progress
 from planner.question.cost import Costs
 from planner.question.request import FURTHER_SEEDS, Request
@@ -52,6 +49,7 @@ class CandidateRuns:
         steps: Decisions of an asynchronous search, in the order of begin.
         step_workers: Workers for which they were made.
         calibrations: Ratio of real to predicted bytes in the first rounds, by candidate.
+        records: What the runs have recorded.
     """
 
     def __init__(
@@ -86,10 +84,7 @@ class CandidateRuns:
         self._failed: set[Candidate] = set()
         self._waiting = [c for c in request.baselines().values() if c in costs.of]
         self.targets: dict[Candidate, int] = {}
-        self._folders: dict[Candidate, RunFolder] = {}
-        self._outcomes: dict[tuple[Candidate, int], Outcome | None] = {}
-        self._timed: dict[Candidate, RunRecord] = {}
-        self._curves: dict[tuple[Candidate, int], Curve] = {}  # of runs that reached the round
+        self.records = CandidateRecords(request, costs, trainer.store)
         self._earlier = earlier
         self._expected = expected + sum(self._last_rounds(self._waiting).values())
         if earlier:  # whose baselines are trained
@@ -147,7 +142,7 @@ class CandidateRuns:
 
     def _begin(self, candidate: Candidate, rounds: int) -> None:
         self.targets[candidate] = max(rounds, self.targets.get(candidate, 0))
-        folder = self._folder(candidate)
+        folder = self.records.folder(candidate)
         self._before.setdefault(candidate, folder.manifest().rounds)
         self.runs.add(folder.path)
         if (candidate, rounds) not in self._begun:
@@ -187,7 +182,7 @@ class CandidateRuns:
         if ran is None:
             self._failed.add(candidate)
         elif ran:
-            self.trained_runs.add(self._folder(candidate).path)
+            self.trained_runs.add(self.records.folder(candidate).path)
         self.trained += ran or 0
         self._allowance.note(ran or 0)
         if self._allowance.is_over():
@@ -246,14 +241,9 @@ class CandidateRuns:
         known = candidate in self._horizons or candidate in self._failed
         if known or asked < rounds or rounds < _MIN_CALIBRATION_ROUNDS:
             return
-        made = self._calibration(candidate, calibration_rounds(rounds))
+        made = self.records.calibration(candidate, calibration_rounds(rounds))
         self.calibrations[candidate], self._first[candidate] = made, rounds
         self._horizons[candidate] = self._costs.rounds(candidate, made)
-
-    def _calibration(self, candidate: Candidate, rounds: range) -> Calibration:
-        """Return the ratio of real to predicted bytes in the given rounds of a run."""
-        real = Traffic.of(self._folder(candidate).record())
-        return real.calibration(self._costs.predicted_traffic(candidate), rounds)
 
     def horizon(self, candidate: Candidate) -> int:
         """Return the rounds that a candidate can afford, by real bytes once they are known."""
@@ -274,7 +264,7 @@ class CandidateRuns:
         }
         first, last = self._first[candidate], self.targets[candidate]
         if self._has_finished(candidate) and last > first:
-            error = made.error(self._calibration(candidate, range(first + 1, last + 1)))
+            error = made.error(self.records.calibration(candidate, range(first + 1, last + 1)))
             told |= {"down_error": error.down, "up_error": error.up}
         return told
 
@@ -323,7 +313,7 @@ class CandidateRuns:
             self.targets[candidate] = max(rounds, self.targets.get(candidate, 0))
         order = sorted(targets, key=lambda c: (-targets[c], c))
         jobs: list[Job] = [(self._request.config(c), targets[c]) for c in order]
-        self._before = {c: self._folder(c).manifest().rounds for c in order}
+        self._before = {c: self.records.committed(c) for c in order}
         trained = self._train_jobs(jobs)
         self._before = {}
         self._report()
@@ -365,7 +355,7 @@ class CandidateRuns:
             self.again_rounds += rounds if ran is None else reached
             whole = ran is not None and reached == rounds  # None: the run diverged
             if whole and c not in self.unrepeatable:
-                self.again.setdefault(c, []).append(_curve(folder, rounds))
+                self.again.setdefault(c, []).append(curve_of(folder, rounds))
             else:
                 self.unrepeatable.add(c)
 
@@ -388,7 +378,7 @@ class CandidateRuns:
 
     def _done_rounds(self) -> int:
         """Return the rounds of all runs that the store holds, those of other seeds included."""
-        pairs = [(self._folder(c), last) for c, last in self._all_targets().items()]
+        pairs = [(self.records.folder(c), last) for c, last in self._all_targets().items()]
         pairs += [(self._store.folder(config), last) for config, last in self._repeated]
         return sum(min(last, folder.manifest().rounds) for folder, last in pairs)
 
@@ -416,18 +406,18 @@ class CandidateRuns:
 
         Afterwards this object neither trains nor measures.
         """
-        committed = {c: self._folder(c).manifest().rounds for c in self._before}
+        committed = {c: self.records.committed(c) for c in self._before}
         now = {c: committed[c] - rounds for c, rounds in self._before.items()}
         self.trained += sum(now.values())
-        self.trained_runs |= {self._folder(c).path for c, rounds in now.items() if rounds}
-        self._failed |= {c for c in self.targets if self._folder(c).divergence()}
+        self.trained_runs |= {self.records.folder(c).path for c, rounds in now.items() if rounds}
+        self._failed |= {c for c in self.targets if self.records.folder(c).divergence()}
         self._count_committed(list(self.targets))
         self._stopped = True
 
     def _count_committed(self, candidates: Iterable[Candidate]) -> None:
         """Lower the targets of runs that ended before, to the last evaluated round of each."""
         for candidate in candidates:
-            committed = self._folder(candidate).manifest().rounds
+            committed = self.records.committed(candidate)
             if committed < self.targets[candidate]:
                 del self.targets[candidate]
                 if committed:
@@ -435,11 +425,6 @@ class CandidateRuns:
         self.asked = {
             c: min(rounds, self.targets[c]) for c, rounds in self.asked.items() if c in self.targets
         }
-
-    def _folder(self, candidate: Candidate) -> RunFolder:
-        if candidate not in self._folders:
-            self._folders[candidate] = self._store.folder(self._request.config(candidate))
-        return self._folders[candidate]
 
     def curve(self, candidate: Candidate, rounds: int) -> Curve:
         """Return a candidate's curve up to the rounds that were asked for.
@@ -449,20 +434,10 @@ class CandidateRuns:
         """
         self._calibrate(candidate, rounds)
         return replace(
-            self._cached_curve(candidate, rounds),
+            self.records.curve(candidate, rounds),
             failed=candidate in self._failed,
             horizon=self._horizons.get(candidate),
         )
-
-    def _cached_curve(self, candidate: Candidate, rounds: int) -> Curve:
-        """Return the curve up to these rounds; cache it once the run has reached them."""
-        if (candidate, rounds) in self._curves:
-            return self._curves[candidate, rounds]
-        folder = self._folder(candidate)
-        curve = _curve(folder, rounds)
-        if folder.manifest().rounds >= rounds:
-            self._curves[candidate, rounds] = curve
-        return curve
 
     def outcome(self, candidate: Candidate) -> Outcome | None:
         """Return a run's outcome within the budget and the rounds asked for, on the plan's network.
@@ -471,20 +446,10 @@ class CandidateRuns:
         to its horizon ends by the effort. None if the budget affords no evaluated round.
         """
         last = self.targets[candidate]
-        if (candidate, last) not in self._outcomes:
-            self._outcomes[candidate, last] = self._before_fall(self.cut(candidate, last))
-        made = self._outcomes[candidate, last]
+        made = self.records.outcome(candidate, last)
         if made and made.rounds == last and not self._is_at_horizon(candidate):
             return replace(made, binds=EFFORT)
         return made
-
-    def _before_fall(self, outcome: Outcome | None) -> Outcome | None:
-        examples = self._request.prediction_counts()["validation"]
-        peak = outcome.peak_round(examples) if outcome else None
-        if outcome is None or peak is None:
-            return outcome
-        sound = self.cut(outcome.candidate, peak)
-        return replace(sound, binds=FALL) if sound else None
 
     def include(self, other: CandidateRuns) -> None:
         """Add the rounds that other runs of the same request asked for and trained."""
@@ -498,22 +463,6 @@ class CandidateRuns:
         self._expected = max(self._expected, other._expected)
         self._stages = max(self._stages, other._stages)
         self._best = max(self._best or 0.0, other._best or 0.0) or None
-
-    def timed_record(self, candidate: Candidate) -> RunRecord:
-        """Return a candidate's run, re-timed on the plan's network, with all stored rounds."""
-        folder = self._folder(candidate)
-        known = self._timed.get(candidate)
-        if known is None or known.rounds.num_rows != folder.manifest().rounds:
-            work = self._request.config(candidate).work
-            known = retime(folder.record(), self._request.profile, work)
-            self._timed[candidate] = known
-        return known
-
-    def total_bytes(self, candidate: Candidate) -> list[int]:
-        """Return the bytes of all transfers of a run up to rounds 1, 2, ... on this network."""
-        rounds = self.timed_record(candidate).rounds
-        columns = (rounds[name].to_pylist() for name in ("down_bytes", "up_bytes"))
-        return list(accumulate(down + up for down, up in zip(*columns, strict=True)))
 
     def history(self) -> History:
         """Return the curves of all runs, baselines included, up to the rounds asked for."""
@@ -533,22 +482,6 @@ class CandidateRuns:
         for candidate, curve in self.history().items():
             curves[candidate] = max(curve, curves.get(candidate, curve), key=lambda c: c.rounds)
         return self._request.known_curves(curves, self.again)
-
-    def cut(self, candidate: Candidate, last: int) -> Outcome | None:
-        """Return a run's outcome within the budget, up to round ``last``, on the plan's network.
-
-        None if the budget affords no evaluated round.
-        """
-        config = self._request.config(candidate)
-        cap = last_evaluated_round(self._request.max_rounds)
-        return outcome_within(
-            candidate,
-            self.timed_record(candidate),
-            self._costs.limit,
-            last,
-            cap,
-            config.server.cohort,
-        )
 
     def finished_candidates(self) -> list[Candidate]:
         """Return the candidates, baselines included, that reached their horizon.
@@ -617,10 +550,3 @@ class CandidateRuns:
             if made is not None:
                 found.setdefault(candidate, []).append(made)
         return found
-
-
-def _curve(folder: RunFolder, rounds: int) -> Curve:
-    rows = folder.record().evaluated().to_pylist()
-    seen = [row for row in rows if row["round"] <= rounds]
-    evaluated = tuple(row["round"] for row in seen)
-    return Curve(evaluated, tuple(row["accuracy"] for row in seen), rounds)

@@ -30,6 +30,10 @@ class MadeRuns:
     shape: dict[Candidate, tuple[float, float]]
     asked: dict[Candidate, int] = field(default_factory=dict)
 
+    @property
+    def records(self):
+        return self
+
     def extend(self, proposals):
         for proposal in proposals:
             self.asked[proposal.candidate] = proposal.rounds
