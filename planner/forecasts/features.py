@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from floss_sim.methods.search_axes import default_number, number_axes, searched_methods
 from floss_sim.rng import stream
 from floss_sim.wire import VALUE_CODES
-from planner.candidates import FLOSS, PLAIN_VALUES, Candidate
+from planner.candidates import FLOSS, MAX_CANDIDATES, PLAIN_VALUES, Candidate
 
 _ALWAYS = 3  # features: the first ones, used even if all candidates agree in them
 
 
+@lru_cache(maxsize=2 * MAX_CANDIDATES)
 def features(candidate: Candidate) -> tuple[float, ...]:
     """Return log2 of rank, densities, cohort, epochs, depth and rates, 0/1 indicators, own numbers.
 

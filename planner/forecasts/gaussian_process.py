@@ -23,7 +23,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,11 +63,17 @@ def use_one_thread() -> Iterator[None]:
     The matrices are small: several threads are slower, by a factor of 100 on busy cores. One thread
     also gives the same sums on any number of cores.
     """
-    import scipy.linalg  # type: ignore[import-untyped]  # noqa: F401  # loads its own BLAS
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    with threadpool_limits(1, "blas"):
+    with _blas().limit(limits=1, user_api="blas"):
         yield
+
+
+@cache
+def _blas() -> Any:
+    """Return the handle of the loaded BLAS libraries; to find them takes some milliseconds."""
+    import scipy.linalg  # type: ignore[import-untyped]  # noqa: F401  # loads its own BLAS
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    return ThreadpoolController()
 
 
 @dataclass(frozen=True)
