@@ -21,7 +21,7 @@ from floss_sim.units import format_bytes, format_duration, format_money
 from planner.candidates import Candidate
 from planner.forecasts.intervals import Interval
 from planner.page.plan_what_if import PlanWhatIf
-from planner.page.shown_runs import shown_runs, what_text
+from planner.page.shown_runs import run_text, shown_runs, what_text
 from planner.plans.plan import Plan
 from planner.report.method_text import METHOD_COLUMNS, method_rows
 from planner.report.objective_text import FRONT_COLUMNS, front_rows, front_title
@@ -136,7 +136,7 @@ class EngineersPart:
             currency = self.profile.prices.currency if self.profile and self.profile.prices else ""
             rows.append(
                 (
-                    texts.ROUNDS.format(what=what_text(candidate), rounds=number),
+                    run_text(candidate, number),
                     f"{100 * interval.mean:.1f} ({100 * interval.low:.1f} to "
                     f"{100 * interval.high:.1f})",
                     format_bytes(costs.nbytes[number - 1]),

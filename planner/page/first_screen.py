@@ -15,19 +15,20 @@ from planner.page.shown_runs import (
     percent,
     percents,
     ranged,
+    rounds_text,
+    run_text,
     share_text,
     shown_runs,
     spoken,
     title,
     way_label,
-    what_text,
 )
 from planner.plans.cheaper_way import CheaperWay
 from planner.plans.method_result import MethodGap, MethodResult
 from planner.plans.outcome import EFFORT, PRIVACY, Outcome
 from planner.plans.plan import Plan
 from planner.report.method_text import method_sentences
-from planner.report.privacy_text import epsilon_clause, privacy_sentences
+from planner.report.privacy_text import epsilon_clause, epsilon_text, privacy_sentences
 from planner.report.time_text import median_s
 
 
@@ -63,8 +64,8 @@ def answer(plan: Plan) -> str:
     sends = texts.SENDS_ALL if all_sent else texts.SENDS.format(down=down, up=up)
     other = candidate.other_settings and texts.OTHER.format(other=candidate.other_settings)
     train = texts.ANSWER_TRAIN.format(
-        rank=candidate.rank, rounds=best.rounds, other=epsilon_clause(best.privacy) + other,
-        sends=sends,
+        rank=candidate.rank, rounds=rounds_text(best.rounds),
+        other=other + epsilon_clause(best.privacy), sends=sends,
     )  # fmt: skip
     spent = texts.ANSWER_BUDGET.format(budget=_budget_text(plan), spent=f"{100 * best.spent:.0f}")
     lines = [train, _good_text(plan), _cost_text(best), spent]
@@ -192,7 +193,7 @@ def _method_row(one: MethodResult, gap: MethodGap | None) -> list[str]:
     tried, run = texts.TRIED.format(begun=one.begun, affordable=one.affordable), one.run
     if run is None:
         return [one.method, tried, *[texts.NOT_THERE] * (len(texts.METHOD_COLUMNS) - 2)]
-    what = texts.ROUNDS.format(what=what_text(run.candidate), rounds=run.rounds)
+    what = run_text(run.candidate, run.rounds)
     far = ""
     if gap:
         ends = {end: f"{100 * getattr(gap, end):+.1f}" for end in ("low", "mean", "high")}
@@ -213,8 +214,8 @@ def _row(label: str, outcome: Outcome) -> list[str]:
     told = outcome.interval
     return [
         label,
-        texts.ROUNDS.format(what=what_text(outcome.candidate), rounds=outcome.rounds)
-        + epsilon_clause(outcome.privacy),
+        run_text(outcome.candidate, outcome.rounds)
+        + (f", epsilon {epsilon_text(outcome.privacy)}" if outcome.privacy else ""),
         ranged(told) if told else f"{percent(outcome.accuracy)} %",
         ranged(outcome.test) if outcome.test else texts.NOT_THERE,
         format_duration(median_s(outcome)),
@@ -226,7 +227,7 @@ def _row(label: str, outcome: Outcome) -> list[str]:
 
 
 def _cheaper_row(plan: Plan, way: CheaperWay, known: Known) -> list[str]:
-    what = texts.ROUNDS.format(what=what_text(way.candidate), rounds=way.rounds)
+    what = run_text(way.candidate, way.rounds)
     time, spent, none = texts.NOT_THERE, texts.NOT_THERE, texts.NOT_THERE
     if costs := known.ways.get((way.candidate, way.rounds)):
         time, spent = format_duration(costs[1].median_s), f"{100 * costs[0]:.0f} %"

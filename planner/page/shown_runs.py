@@ -57,6 +57,16 @@ def what_text(candidate: Candidate) -> str:
     return f"{made}, {candidate.other_settings}" if candidate.other_settings else made
 
 
+def rounds_text(rounds: int) -> str:
+    """Return a number of rounds in words, such as ``60 rounds``."""
+    return texts.ONE_ROUND if rounds == 1 else texts.SOME_ROUNDS.format(rounds=rounds)
+
+
+def run_text(candidate: Candidate, rounds: int) -> str:
+    """Return a candidate and its rounds in plain words."""
+    return texts.ROUNDS.format(what=what_text(candidate), rounds=rounds_text(rounds))
+
+
 def shown_runs(plan: Plan) -> dict[str, Outcome]:
     """Return the runs of the first screen by label: the recommendation, baselines, next best."""
     runs = {texts.RECOMMENDED: plan.recommendation}
