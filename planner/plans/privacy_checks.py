@@ -31,7 +31,8 @@ def privacy_contradictions(plan: Plan) -> Iterator[str]:
     if clients < max(made.cohort for made in plan.runs.values()):
         yield "request.privacy: it needs request.fleet.clients"
         return
-    largest = max({made.cohort for made in plan.runs.values()} | {*plan.limit.private_rounds})
+    sizes = {size for size, _, _ in _spent(plan).values()}
+    largest = max(sizes | {*plan.limit.private_rounds})
     if largest * plan.request["max_rounds"] > MAX_TRANSFERS:
         yield f"request.max_rounds: {largest} clients of each are more than a plan may have"
         return

@@ -47,6 +47,7 @@ class Privacy:
 
     Example:
         >>> from floss_sim.methods import DifferentialPrivacy
+        >>> from planner.question.privacy import Privacy
         >>> Privacy(DifferentialPrivacy(clip=1.0, noise=2.0), max_epsilon=8.0).has_limit
         True
     """
