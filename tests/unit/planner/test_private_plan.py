@@ -93,6 +93,8 @@ def test_the_rounds_of_an_epsilon_are_those_that_counting_finds(trust: str):
         assert privacy.spent(COHORTS, rounds).epsilon == pytest.approx(spent)
     assert privacy.most_rounds(COHORTS, CAP) == fitting > 1
     assert Privacy(SETTINGS).most_rounds(COHORTS, CAP) == CAP
+    many = with_axes(grid([4], [1.0], [1.0]), cohorts=[10])
+    assert asked(candidates=many).private_rounds() == {5: 12, 10: 12}  # 5: of the task
 
 
 def test_without_a_noise_it_is_the_least_for_which_the_cap_keeps_to_the_epsilon():
