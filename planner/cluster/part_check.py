@@ -15,7 +15,7 @@ from floss_sim.records.checkpoint import unpack
 from floss_sim.records.on_test import OWN_RIGHT, read_own
 from floss_sim.records.run_part import RunPart
 from floss_sim.runs.config import RunConfig
-from floss_sim.training.learners.snapshot_shapes import check_shapes, unknown_arrays
+from floss_sim.training.learners.snapshot_arrays import check_arrays, unknown_arrays
 from floss_sim.wire import decode
 from planner.cluster.parcel import ParcelError
 
@@ -36,7 +36,7 @@ def check_part(config: RunConfig, part: RunPart, recording: tuple[str, str]) -> 
         raise ParcelError(f"{rounds} are of another timing or network than the store's")
     try:
         snapshot = unpack(part.version, load(part.checkpoint))
-        check_shapes(snapshot, config)
+        check_arrays(snapshot, config)
         if unknown := unknown_arrays(snapshot, config):
             raise ValueError(f"array {unknown[0][:80]!r} is unknown")
     except (RecordError, SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:

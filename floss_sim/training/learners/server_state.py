@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from floss_sim.methods import BackboneExchange, ChangeHistory, Exchange, MaskHistory, MaskLedger
 from floss_sim.protocol import Snapshot
 from floss_sim.runs.config import RunConfig
-from floss_sim.training.learners.snapshot_shapes import check_shapes
+from floss_sim.training.learners.snapshot_arrays import check_arrays
 from floss_sim.training.server_optimizer import ServerOptimizer
 from floss_sim.vectors.top_k import Mask, Vector
 
@@ -87,7 +87,7 @@ class ServerState:
         Raises:
             RecordError: The snapshot is that of another rank, layout, method or optimiser.
         """
-        check_shapes(snapshot, self._config)
+        check_arrays(snapshot, self._config)
         method, tensors = self._config.method, snapshot.tensors
         self.optimizer.restore(tensors)
         if method.persistent:

@@ -1,4 +1,4 @@
-"""Shapes of a snapshot's arrays: a learner refuses a snapshot of another layout or optimiser.
+"""Arrays of a snapshot: a learner refuses a snapshot of another layout or optimiser.
 
 Shapes: N adapter entries, C clients, K masks that clients hold.
 """
@@ -15,6 +15,7 @@ from floss_sim.errors import RecordError
 from floss_sim.methods.backbone_exchange import HELD_VERSION, STEP
 from floss_sim.protocol import Snapshot
 from floss_sim.runs.config import RunConfig
+from floss_sim.training.learners.snapshot_values import check_values
 
 _ADAM = ("exp_avg", "exp_avg_sq", "step")
 _MOMENTS = {"fedadam": _ADAM, "fedadamw": _ADAM, "fedavg": (), "fedavgm": ("momentum_buffer",)}
@@ -23,11 +24,12 @@ _ALL_MOMENTS = {*_ADAM, "momentum_buffer"}
 Expected = tuple[tuple[int, ...], type[np.generic]]
 
 
-def check_shapes(snapshot: Snapshot, config: RunConfig) -> None:
-    """Check that a snapshot has the arrays of a run, in their shapes and types.
+def check_arrays(snapshot: Snapshot, config: RunConfig) -> None:
+    """Check that a snapshot has the arrays of a run, in their shapes and types, with valid values.
 
     Raises:
-        RecordError: An array is missing, unknown or of another shape; the message names it.
+        RecordError: An array is missing, unknown, of another shape, or has values that no run has;
+            the message names it.
     """
     expected = dict(_expected_arrays(snapshot, config))
     for name, (shape, kind) in expected.items():
@@ -46,6 +48,7 @@ def check_shapes(snapshot: Snapshot, config: RunConfig) -> None:
         for name, tensor in state.items():
             length = 1 if name == HELD_VERSION else entries
             _check_array(f"client/{client}/{name}", tensor, (length,), np.float32)
+    check_values(snapshot, config.fleet.clients)
 
 
 def unknown_arrays(snapshot: Snapshot, config: RunConfig) -> list[str]:
