@@ -1,7 +1,7 @@
 """Cases of a deployment beyond a whole fleet on simulated partitions, on real processes.
 
-Nodes with files of their own, a node whose file is absent, fewer nodes than the cohort, and a
-SuperLink that is not there.
+Nodes with files of their own, a node whose file is absent, fewer nodes than the cohort, a node that
+is restarted, and a SuperLink that is not there.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from deployment import Deployment, deployed, run_app, try_app
+from deployment import Deployment, deployed, run_app, run_restarting, try_app
 from places import loopback
 from sklearn.datasets import load_digits
 
 from floss_sim import RunConfig, RunFolder, RunRecord, floss, load_task
 from floss_sim.deployment import NodeRun, export_app, open_server, read_run_file
+from floss_sim.methods import Method, method_from_name
 
 ROUNDS, RANK = 3, 4
+METHOD = floss(1 / 4, 1 / 16)
 _COLUMNS = ["round", "version", "reports", "down_bytes", "up_bytes", "accuracy", "loss"]
 Case = tuple[str, str, bool]  # what was tried, what was seen, whether it is as it should be
 
@@ -38,6 +40,7 @@ def cases(flower: Path, work: Path) -> Iterator[Case]:
         yield _own_files(running, work, files)
         yield _absent_file(running, work, files[0])
         yield _too_few_nodes(running, work)
+        yield _restarted_node(running, work)
     yield _no_superlink(flower, work)
 
 
@@ -48,11 +51,17 @@ def _own_file(path: Path, part: slice) -> Path:
     return path
 
 
-def _app(work: Path, name: str, clients: int) -> Path:
+def _app(
+    work: Path,
+    name: str,
+    clients: int,
+    method: Method = METHOD,
+    rounds: int = ROUNDS,
+) -> Path:
     changes = {"partition.clients": clients, "server.cohort": clients, "partition.law": "iid",
                "data.limit": 200}  # fmt: skip
-    config = RunConfig.of(load_task("digits", changes=changes), floss(1 / 4, 1 / 16), rank=RANK)
-    return export_app(config, work / name, task="digits", rounds=ROUNDS, eval_every=1)
+    config = RunConfig.of(load_task("digits", changes=changes), method, rank=RANK)
+    return export_app(config, work / name, task="digits", rounds=rounds, eval_every=1)
 
 
 def _data_path(file: Path) -> str:
@@ -110,6 +119,21 @@ def _too_few_nodes(running: Deployment, work: Path) -> Case:
     right = "failed" in status and "2 clients are connected; the cohort needs 3" in details
     record = app / "record" / "run.json"
     return "two nodes, cohort of three", f"{status}: {details}", right and not record.exists()
+
+
+def _restarted_node(running: Deployment, work: Path) -> Case:
+    """A node of FLoRA is restarted: it is found, and trains on from a whole download."""
+    app = _app(work, "restarted", 2, method_from_name("flora"), rounds=6)
+    status = run_restarting(running, app, "restarted")["status"]
+    transfers = RunFolder.read(app / "record").record().transfers.to_pylist()
+    fates = [row["fate"] for row in transfers if row["client"] == 1 and row["direction"] == "down"]
+    log = (running.work / "restarted-node-1-again.log").read_text(
+        encoding="utf-8", errors="replace"
+    )
+    lost, back = fates.count("dropped"), fates[-1] == "aggregated"
+    right = status == "finished:completed" and back and "cannot train" not in log
+    said = f"{status}; {lost} messages dropped; the new node trains: {back}; its log: "
+    return "a node is ended and started again", said + _line(log, "what this node kept"), right
 
 
 def _no_superlink(flower: Path, work: Path) -> Case:

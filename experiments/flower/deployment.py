@@ -177,11 +177,33 @@ def try_app(running: Deployment, app: Path, name: str, *options: str) -> tuple[s
     return str(status["status"]), str(status["status-details"])
 
 
+def run_restarting(running: Deployment, app: Path, name: str) -> dict[str, Any]:
+    """Run an app whose last node is ended in its second round, and started again at once.
+
+    Returns:
+        Flower's own figures of the run. The log of the new node has ``-again`` in its name.
+    """
+    place, number = running.places.nodes[-1], len(running.places.nodes) - 1
+    log, relayed = running.work / f"{name}-{place.name}.log", running.work / f"{name}-sockets.json"
+    with _nodes(running, name, relayed, sys.executable, ()) as nodes:
+        started = json.loads(running.call(["flwr", "run", str(app), "--format", "json"]))
+        while b"ROUND 2]" not in log.read_bytes():
+            time.sleep(_POLL_S)
+        _end(nodes[-1], signal.SIGTERM)
+        nodes[-1].wait(20)
+        words = _node_words(place, f"partition-id={number}")
+        nodes.append(running.start(place, f"{name}-{place.name}-again", words))
+        return _wait_for_end(running, str(started["run-id"]))
+
+
 @contextmanager
 def _nodes(
     running: Deployment, name: str, relayed: Path, python: str, node_configs: Sequence[str]
-) -> Iterator[None]:
-    """Start nodes and their relay, which writes what it counted after the block."""
+) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Start nodes and their relay, which writes what it counted after the block.
+
+    Yields the processes of the nodes, all of which are ended after the block.
+    """
     _wait_for_superlink(running)
     places = running.places
     words = [f"{place.name}={place.relay}" for place in places.nodes]
@@ -194,7 +216,7 @@ def _nodes(
         for place, config in zip(places.nodes, configs, strict=True)
     ]
     _wait_for_nodes(running, len(nodes), name)
-    yield
+    yield nodes
     for process in nodes:
         _end(process, signal.SIGTERM)
     for process in nodes:
