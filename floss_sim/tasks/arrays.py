@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -62,6 +63,13 @@ class _BoundedFile(io.FileIO):
 
 def load_digits() -> Arrays:
     """Return scikit-learn's 1,797 handwritten digits: x (1797, 1, 8, 8) in 0 to 1, y 0 to 9."""
+    x, y = _digits()
+    return x.copy(), y.copy()
+
+
+@cache
+def _digits() -> Arrays:
+    """Return the arrays of :func:`load_digits`, of which a process parses the file once."""
     from sklearn import datasets
 
     bunch = datasets.load_digits()

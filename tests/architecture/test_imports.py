@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import pytest
 
 DATA = ("datasets", "tokenizers", "huggingface_hub", "PIL")
@@ -62,10 +63,8 @@ def test_digits_need_no_library_of_data_sets():
     assert "LOADED []" in done.stdout
 
 
-@pytest.mark.parametrize("command", [["floss_sim", "run"], ["floss_sim", "replay"], ["planner"]])
-def test_help_has_examples(command: list[str]):
-    done = subprocess.run(
-        [sys.executable, "-m", *command, "--help"], capture_output=True, text=True, check=True
-    )
-    assert "Examples:" in done.stdout
-    assert "--network lte" in done.stdout
+@pytest.mark.parametrize("words", [("floss-sim", "run"), ("floss-sim", "replay"), ("floss-plan",)])
+def test_help_has_examples(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch):
+    told = commands.printed(monkeypatch, *words, "--help")
+    assert "Examples:" in told
+    assert "--network lte" in told

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,8 @@ from floss_sim import RunConfig, load_task
 from floss_sim.deployment import Reply, export_app
 from floss_sim.methods import Method
 from floss_sim.protocol import Upload
-from floss_sim.tasks.arrays import load_digits
 
 CLIENTS, COHORT, ROUNDS = 4, 3, 3
-_digits_once = cache(load_digits)
 
 
 def small_config(method: Method, seed: int = 0, law: str = "iid") -> RunConfig:
@@ -52,7 +49,6 @@ def run_exported(
 ) -> Grid:
     """Export a run to ``folder/app``, and run the app there to ``folder/record``."""
     monkeypatch.setattr("floss_sim.deployment.export.write_wheel", lambda place: place / "no.whl")
-    monkeypatch.setattr("floss_sim.tasks.examples.load_digits", _digits_once)
     app = export_app(config, folder / "app", task="digits", rounds=ROUNDS, eval_every=1)
     keys = {**read_config(app), "wait-for-nodes-s": 0.0, "record-path": str(folder / "record"),
             "noise": noise}  # fmt: skip
