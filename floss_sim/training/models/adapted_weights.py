@@ -38,7 +38,8 @@ def bind_frozen(
         if any(own is parameter for own in module.parameters(recurse=False))
     }
     if len(users) > 1:
-        first, second = (path.removesuffix(".base_layer") for path in list(users)[:2])
+        paths = (path.removeprefix("base_model.model.") for path in users)
+        first, second, *_ = (path.removesuffix(".base_layer") for path in paths)
         raise LayoutError(
             f"the weight of {first!r} is also that of {second!r}, which a change of the backbone "
             "would change, too; valid: targets whose weights are their own"

@@ -288,5 +288,5 @@ def test_a_real_language_model_predicts_english_and_learns_more(tmp_path: Path):
 def test_a_shared_weight_is_no_backbone_that_a_server_can_change(folders: dict[str, Path]):
     """GPT-2's input embedding is its language head, too."""
     run = TinyRun(folders["gpt2"], NEXT_TOKEN, trains=MERGED, targets=("re:.*wte",))
-    with pytest.raises(LayoutError, match=r"wte' is also that of 'base_model.model.lm_head'"):
+    with pytest.raises(LayoutError, match=r"'transformer.wte' is also that of 'lm_head'"):
         build_flat_model(run, CPU)
