@@ -44,11 +44,17 @@ def run_exported(
     monkeypatch: pytest.MonkeyPatch,
     nodes: dict[int, dict[str, Any]] | None = None,
     noise: str = "seed",
+    writes: bool = False,
     make_grid: Callable[..., Grid] = Grid,
     **options: Any,
 ) -> Grid:
-    """Export a run to ``folder/app``, and run the app there to ``folder/record``."""
+    """Export a run to ``folder/app``, and run the app there to ``folder/record``.
+
+    Plot and adapter of the record are slow, and written only where ``writes`` says so.
+    """
     monkeypatch.setattr("floss_sim.deployment.export.write_wheel", lambda place: place / "no.whl")
+    for slow in () if writes else ("write_plot", "write_model"):
+        monkeypatch.setattr(f"floss_sim.deployment.deployed_results.{slow}", lambda *given: None)
     app = export_app(config, folder / "app", task="digits", rounds=ROUNDS, eval_every=1)
     keys = {**read_config(app), "wait-for-nodes-s": 0.0, "record-path": str(folder / "record"),
             "noise": noise}  # fmt: skip

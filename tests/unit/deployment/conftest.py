@@ -27,7 +27,7 @@ def floss_run(tmp_path_factory: pytest.TempPathFactory) -> ExportedRun:
     """Return one run of FLoSS that tests read."""
     folder = tmp_path_factory.mktemp("floss")
     with pytest.MonkeyPatch.context() as patch:
-        grid = run_exported(small_config(floss(1 / 4, 1 / 16)), folder, patch)
+        grid = run_exported(small_config(floss(1 / 4, 1 / 16)), folder, patch, writes=True)
     return ExportedRun(folder, grid)
 
 
