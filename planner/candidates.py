@@ -238,7 +238,9 @@ def with_axes(
     given = own or {}
     for name in given:
         if name not in named:
-            raise ConfigError(f"axes of method {name!r}, which is not searched")
+            raise ConfigError(
+                f"axes of method {name!r}, which is not searched; valid: {', '.join(named)}"
+            )
     made = {c for name in named for c in candidates_of(name, candidates, given.get(name, {}))}
     axes: tuple[Sequence[Any], ...] = (
         cohorts or [0], epochs or [0], values or [PLAIN_VALUES], depths or [0],

@@ -29,12 +29,13 @@ def round_shares(clock: Clock, traffic: Traffic) -> dict[str, float]:
         shares = {part: ratio * share for part, share in round_shares(plain, traffic).items()}
         return {**shares, FRAMEWORK: 1 - ratio}
     nothing = np.zeros_like(traffic.down)
-    alone = replace(traffic, first=nothing)
+    work = replace(traffic.work, fixed_steps=0) if traffic.work else None  # follows the examples
+    idle = replace(traffic, examples=nothing, work=work)
     parts = {
-        "latency": replace(alone, down=nothing, up=nothing, examples=nothing),
-        "download": replace(traffic, up=nothing, examples=nothing),
-        "compute": replace(alone, down=nothing, up=nothing),
-        "upload": replace(alone, down=nothing, examples=nothing),
+        "latency": replace(idle, first=nothing, down=nothing, up=nothing),
+        "download": replace(idle, up=nothing),
+        "compute": replace(traffic, first=nothing, down=nothing, up=nothing),
+        "upload": replace(idle, first=nothing, down=nothing),
     }
     seconds = {name: clock.client_seconds(part, jitter=False) for name, part in parts.items()}
     whole_s = clock.client_seconds(traffic, jitter=False)

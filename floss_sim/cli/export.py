@@ -20,8 +20,10 @@ HELP = """Write a recorded run as an app of a deployment framework.
 
 The app trains the run again: the same task, partition, seed, method and rounds, with floss-sim as
 its library; a wheel of it lies beside the app. On one machine its curve is that of floss-sim run
---learner sequential, bit for bit. Refused: --mask-ledger, and sparse-adapter and adapter-lth with
---pick random, since nodes lack the server's history of masks.
+--learner sequential, bit for bit. Two things differ: the noise of --dp-clip, which the app draws
+from the operating system, and the global model of fedsa-lora, as the server lacks the clients' B.
+Refused: --mask-ledger, and sparse-adapter and adapter-lth with --pick random, since nodes lack the
+server's history of masks.
 
 Examples:
 

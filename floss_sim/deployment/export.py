@@ -112,7 +112,7 @@ def _with_value(written: str, found: re.Match[str]) -> str:
 def _fill_readme(path: Path, config: RunConfig, file: RunFile, wheel: str) -> None:
     """Write the run's words and numbers in place of the names in capital letters."""
     words = {
-        "RUN": f"{config.task.name}: {config.describe()}, seed {config.seed}",
+        "RUN": f"{config.task.name}, {config.method.name}: {config.describe()}, seed {config.seed}",
         "ROUNDS": str(file.rounds),
         "CLIENTS": str(config.fleet.clients),
         "COHORT": str(config.server.cohort),

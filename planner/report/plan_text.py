@@ -175,7 +175,7 @@ def _chance_sentence(plan: Plan) -> list[str]:
     return [
         f"Nothing was learned: the best validation accuracy, {plan.best_accuracy:.3f}, "
         f"{chance_clause(plan.chance, own=plan.measures_own)}. Raise the task's learning "
-        f"rates{_limit_to_raise(plan)}."
+        f"rates{_limit_to_raise(plan)}{_noise_to_lower(plan)}."
     ]
 
 
@@ -185,6 +185,12 @@ def _limit_to_raise(plan: Plan) -> str:
         "budget": " or --budget", "round cap": " or --max-rounds", PRIVACY: " or --dp-epsilon"
     }  # fmt: skip
     return limits.get(plan.recommendation.binds, "")
+
+
+def _noise_to_lower(plan: Plan) -> str:
+    """Return what makes the noise of private runs matter less; empty without noise."""
+    noisy = plan.privacy and plan.privacy.settings.noise
+    return ", lower --dp-noise, or take more clients a round (server.cohort)" if noisy else ""
 
 
 def _interval_clause(best: Outcome) -> str:

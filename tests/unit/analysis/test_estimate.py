@@ -76,6 +76,13 @@ def test_a_round_of_equal_links_takes_its_bytes_over_their_rates():
     assert estimated(up_density="1").binding == "upload"
 
 
+def test_steps_that_are_no_passes_over_examples_are_compute():
+    made = estimated(method="fedkseed", candidate_seeds=64, local_steps=8, network="phone-wifi")
+
+    assert made.binding == "compute"
+    assert made.shares["compute"] == pytest.approx(7 * made.client_compute_s / made.time.median_s)
+
+
 def test_totals_are_sums_of_messages():
     made = estimated(down_density="1/4")
 

@@ -112,7 +112,10 @@ def test_sparse_adapter_has_one_density_and_is_not_dense():
         ({"values": ["int2"]}, "'int2'; valid: fp32, fp16"),
         ({"methods": ["fulll"]}, "'fulll'; valid: floss, ffa, sparse-adapter, fslora, freezing, "),
         ({"methods": ["full"]}, "'full': it has no adapter, and so no rank to choose"),
-        ({"own": {"ffa": {"rank": [1]}}}, "axes of method 'ffa', which is not searched"),
+        (
+            {"own": {"ffa": {"rank": [1]}}},
+            "axes of method 'ffa', which is not searched; valid: floss",
+        ),
         ({"own": {"floss": {"heads": [2]}}}, "'heads' of method 'floss'; valid: values of rank, "),
         ({"own": {"floss": {"rank": [0]}}}, "rank 0 of method 'floss'; valid: whole"),
     ],

@@ -133,6 +133,8 @@ def test_epsilon_ends_runs_and_every_row_says_what_it_spends(made: tuple[Plan, P
         "10 % more budget would not help",
     ):
         assert told in said
+    failed = replace(planned, best_accuracy=0.1, chance=0.1)
+    assert "or --dp-epsilon, lower --dp-noise, or take" in sentences(failed)[0]
 
 
 def test_bytes_are_those_of_the_run_without_noise_and_curves_never_mix(
