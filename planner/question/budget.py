@@ -189,7 +189,7 @@ class Limit:
             rounds: Number of rounds.
         """
         allowed = self.private_rounds.get(cohort, math.inf)
-        return np.arange(1, rounds + 1) / allowed if allowed else np.full(rounds, math.inf)
+        return np.arange(1, rounds + 1) / max(allowed, 0.5)  # none: the first round takes twice it
 
     def traffic_spending(
         self, traffic: Traffic, closed_at_R: NDArray[np.float64]

@@ -267,8 +267,8 @@ def _nothing_left_error(
     """Return the error to raise if every candidate is excluded, each by its cause."""
     if request.privacy and {*causes.values()} == {"epsilon"}:
         return BudgetError(
-            f"epsilon {request.privacy.max_epsilon:g} allows no {MIN_ROUNDS} rounds of any "
-            f"candidate with noise multiplier {request.privacy.settings.noise:g}; raise one of both"
+            f"epsilon {request.privacy.max_epsilon:g} allows no candidate {MIN_ROUNDS} rounds with "
+            f"noise multiplier {request.privacy.settings.noise:g}; raise one of the two"
         )
     quick = [c for c in request.candidates if _is_quick(request, costs[c])]
     if not quick:

@@ -60,7 +60,9 @@ def request_privacy_notes(request: Request) -> list[str]:
         return [said]
     largest, allowed = request.largest_cohorts, request.private_rounds()
     rounds = allowed.get(largest.size, request.max_rounds)
-    spent = SpentPrivacy.of(asked.spent(largest, rounds)).text
+    spent = SpentPrivacy.of(asked.spent(largest, max(rounds, 1))).text
+    if not rounds:
+        return [f"{said}; the first round of {largest.size} clients would spend {spent}"]
     return [f"{said}; {rounds} rounds of {largest.size} clients spend {spent}"]
 
 

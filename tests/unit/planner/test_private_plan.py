@@ -37,6 +37,7 @@ from planner.question.method_space import method_space
 from planner.question.privacy import Cohorts, Privacy
 from planner.report.plan_table import columns, table_rows
 from planner.report.plan_text import sentences
+from planner.report.privacy_text import request_privacy_notes
 
 NOISE, EPSILON, CAP = 2.0, 6.0, 40  # of which 12 rounds spend the epsilon, and 10 are evaluated
 SETTINGS = DifferentialPrivacy(clip=0.1, noise=NOISE)
@@ -104,6 +105,8 @@ def test_without_a_noise_it_is_the_least_for_which_the_cap_keeps_to_the_epsilon(
     assert request.private_rounds() == {}
     assert Request.of("digits", "lte", privacy=request.privacy, max_rounds=CAP,
                       candidates=request.candidates) .privacy == request.privacy  # fmt: skip
+    (none,) = request_privacy_notes(asked(privacy=Privacy(SETTINGS, 0.1)))
+    assert none.endswith("the first round of 5 clients would spend epsilon 0.5 at delta 1e-05")
     with pytest.raises(ConfigError, match="epsilon 6 needs noise"):
         Privacy(replace(SETTINGS, noise=0.0), EPSILON).check(COHORTS, CAP)
     with pytest.raises(ConfigError, match="epsilon -1; valid: numbers above 0"):
