@@ -216,7 +216,7 @@ def test_what_is_not_private_is_left_out_with_its_reason():
 
 
 def test_an_epsilon_that_allows_no_two_rounds_is_said():
-    with pytest.raises(BudgetError, match=r"epsilon 0\.6 allows no 2 rounds of any candidate"):
+    with pytest.raises(BudgetError, match=r"epsilon 0\.6 allows no candidate 2 rounds with"):
         price(asked(privacy=Privacy(SETTINGS, 0.6)))
 
 
