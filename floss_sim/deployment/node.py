@@ -17,7 +17,7 @@ import numpy as np
 
 from floss_sim.deployment.run_file import DeployedRun, read_run_file
 from floss_sim.errors import ConfigError, MissingStateError, PayloadError
-from floss_sim.protocol import ClientState, Dispatch, OwnMetrics, Upload
+from floss_sim.protocol import NO_STATE, ClientState, Dispatch, OwnMetrics, Upload
 from floss_sim.runs.config import RunConfig
 from floss_sim.tasks.partition import Indices
 from floss_sim.training import open_learner, replace_adapter, training_facts
@@ -148,4 +148,4 @@ class NodeRun:
         except PayloadError as error:
             raise type(error)(f"the download of client {client}: {error}") from None
         finally:
-            learner.forget(dispatch)
+            learner.forget(dispatch, NO_STATE)

@@ -21,7 +21,7 @@ from floss_sim.deployment.reply_checks import check_own_metrics, check_reply
 from floss_sim.deployment.run_file import DeployedRun
 from floss_sim.errors import ConfigError, PayloadError, RecordError
 from floss_sim.fingerprints import fingerprint
-from floss_sim.protocol import Arrival, Dispatch, Metrics, OwnMetrics, Upload
+from floss_sim.protocol import NO_STATE, Arrival, Dispatch, Metrics, OwnMetrics, Upload
 from floss_sim.protocol.sampling import order_of_clients
 from floss_sim.protocol.weighting import weights
 from floss_sim.records import RunFolder
@@ -176,7 +176,7 @@ class ServerRun:
             return ClosedRound(0, {}, refused)
         version = self._learner.aggregate(self._arrivals(opened, uploads))
         for dispatch in opened.dispatches:
-            self._learner.forget(dispatch)
+            self._learner.forget(dispatch, NO_STATE)
             if dispatch.sequence in uploads:
                 self._heard[dispatch.client] = dispatch.sequence
         transfers = [*self._lost, *_transfers(opened, uploads, closed_at_s)]
@@ -209,7 +209,7 @@ class ServerRun:
         learner, first = self._learner, self._sequence  # of a dispatch that the record lacks
         made = tuple(learner.dispatch(c, first + i) for i, c in enumerate(self._due.asked))
         for dispatch in made:
-            learner.forget(dispatch)
+            learner.forget(dispatch, NO_STATE)
         return made
 
     def close_evaluation(self, replies: Mapping[int, Reply]) -> ClosedRound:

@@ -31,7 +31,6 @@ class ClientVectors:
         self.name = name
         self.active = active
         self._vectors: dict[int, Vector] = {}
-        self._new: dict[int, Vector] = {}  # by dispatch, until it is over
 
     def vector(self, client: int) -> Vector | None:
         """Return a client's vector; None if it has none yet."""
@@ -46,25 +45,12 @@ class ClientVectors:
         if self.active and self.name in state:
             self._vectors[client] = state[self.name]
 
-    def keep(self, sequence: int, vector_N: Vector) -> State:
-        """Return the state with a client's new vector, which it has when the dispatch is over.
-
-        Args:
-            sequence: Number of the dispatch.
-            vector_N: The new vector.
-        """
-        if not self.active:
-            return {}
-        self._new[sequence] = vector_N
-        return {self.name: vector_N}
-
-    def finish(self, client: int, sequence: int) -> None:
-        """Record that a dispatch is over: the client has its new vector, if it came so far."""
-        if sequence in self._new:
-            self._vectors[client] = self._new.pop(sequence)
+    def keep(self, vector_N: Vector) -> State:
+        """Return the state with a client's new vector, which is heard when its dispatch is over."""
+        return {self.name: vector_N} if self.active else {}
 
     def restore(self, states: Mapping[int, State]) -> None:
         """Set the vectors to those of the clients' states, and forget all others."""
-        self._vectors, self._new = {}, {}
+        self._vectors = {}
         for client, state in states.items():
             self.hear(client, state)

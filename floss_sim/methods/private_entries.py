@@ -153,16 +153,11 @@ class PrivateEntries(ClientVectors):
         """Return the values from which shared entries train alone: private ones are initial."""
         return self._joined(shared_N, self._initial_N)
 
-    def train(self, sequence: int, values_N: Vector) -> State:
-        """Return the state after a client's training.
-
-        Args:
-            sequence: Number of the dispatch.
-            values_N: Trained values.
-        """
+    def train(self, values_N: Vector) -> State:
+        """Return the state after a client's training, given the trained values."""
         if not self.active:
             return {}
-        return self.keep(sequence, np.where(self.is_private_N, values_N, np.float32(0)))
+        return self.keep(np.where(self.is_private_N, values_N, np.float32(0)))
 
     def with_global(self, shared_N: Vector) -> Vector:
         """Return a vector with the private entries of the global model.

@@ -129,8 +129,13 @@ class Learner(Protocol):
         A job of the dispatch that nobody has computed is computed first.
         """
 
-    def forget(self, dispatch: Dispatch) -> None:
-        """Drop what is cached for a dispatch: its update was aggregated or is lost."""
+    def forget(self, dispatch: Dispatch, kept: ClientState) -> None:
+        """Drop what is cached for a dispatch: its update was aggregated or is lost.
+
+        Args:
+            dispatch: The dispatch.
+            kept: What its client keeps of it; empty: what it had before.
+        """
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         """Take a server step with the uploads that arrived; return the new version's number."""

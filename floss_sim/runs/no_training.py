@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from floss_sim.protocol import (
     Arrival,
+    ClientState,
     Dispatch,
     LearnerIdentity,
     Metrics,
@@ -24,7 +25,7 @@ class NoTraining:
     def job(self, dispatch: Dispatch) -> None:
         """Return None: nothing is trained."""
 
-    def forget(self, dispatch: Dispatch) -> None:
+    def forget(self, dispatch: Dispatch, kept: ClientState) -> None:
         """Do nothing: no data is kept for a dispatch."""
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:

@@ -64,10 +64,10 @@ class ResumingLearner:
             return self._recorded.train(dispatch, client_state)
         return self._wake_live().train(dispatch, client_state)
 
-    def forget(self, dispatch: Dispatch) -> None:
+    def forget(self, dispatch: Dispatch, kept: ClientState) -> None:
         """Call ``forget`` of the live learner, if it is already in use."""
         if self._awake:
-            self._live.forget(dispatch)
+            self._live.forget(dispatch, kept)
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         """Take a recorded server step, or a live one after the last recorded round."""

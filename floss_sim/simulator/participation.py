@@ -9,7 +9,7 @@ from typing import NamedTuple
 import simpy
 
 from floss_sim.network import Leg
-from floss_sim.protocol import ClientState, Dispatch, Upload
+from floss_sim.protocol import NO_STATE, ClientState, Dispatch, Upload
 
 AGGREGATED, LATE, CANCELLED, DROPPED, OFFLINE = (
     "aggregated",
@@ -45,13 +45,17 @@ class Transfer(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Participation:
-    """State of one participation; ``fate`` is empty until the outcome is known."""
+    """State of one participation; ``fate`` is empty until the outcome is known.
+
+    ``upload`` is computed when the training begins; ``trained`` is set when it ends.
+    """
 
     dispatch: Dispatch
     down: Leg
     first: Leg | None = None
     process: simpy.Process | None = None
     upload: Upload | None = None
+    trained: bool = False
     up: Leg | None = None
     reported: bool = False
     fate: str = ""
@@ -62,12 +66,12 @@ class Participation:
         return (self.up.ended_at_s if self.up else 0.0, self.dispatch.sequence)
 
     def kept_state(self) -> ClientState:
-        """Return the client's state for its next dispatch.
+        """Return the client's new state; none if it was stopped before its training ended.
 
         With error feedback, the state after a lost upload includes the values of that upload.
         """
-        if self.upload is None:
-            return {}
+        if self.upload is None or not self.trained:
+            return NO_STATE
         aggregated = self.fate == AGGREGATED
         return self.upload.client_state if aggregated else self.upload.lost_state
 

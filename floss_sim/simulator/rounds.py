@@ -259,8 +259,9 @@ class _SimulatedWorld:
         """Set the fate of a participation and free its client."""
         part.fate = fate
         del self.busy[part.dispatch.client]
-        self.learner.forget(part.dispatch)
-        if state := part.kept_state():
+        state = part.kept_state()
+        self.learner.forget(part.dispatch, state)
+        if state:
             self.client_states[part.dispatch.client] = state
         self.ended.append(part)
 
@@ -432,7 +433,7 @@ def _client_process(
             part.up = Leg("up", part.upload.nbytes, math.inf)  # starts after training
             compute_s = link.compute_s(part.upload.examples, world.work)
             yield env.timeout(compute_s + delays.before_training_s + delays.before_upload_s)
-            part.up.started_at_s = env.now
+            part.trained, part.up.started_at_s = True, env.now
             yield from world.carrier.carry(link, part.up, dispatch.sequence)
     except simpy.Interrupt as interrupt:
         fate = str(interrupt.cause)

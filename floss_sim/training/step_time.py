@@ -119,7 +119,7 @@ def _cohort_seconds(learner: TorchLearner, cohort: Sequence[int]) -> list[float]
         sent = [learner.dispatch(client, first + n) for n, client in enumerate(cohort)]
         for dispatch in sent:
             learner.train(dispatch, NO_STATE)
-            learner.forget(dispatch)
+            learner.forget(dispatch, NO_STATE)
         found.append(time.perf_counter() - began_s)
         if sum(found) > _ENOUGH_S:
             break

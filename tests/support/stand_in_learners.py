@@ -38,7 +38,7 @@ class FakeLearner(NoTraining):
         self.calls.append(("train", dispatch.client))
         return Upload(dispatch.sequence, dispatch.client, self.sizes[1], 1, self.sizes[2])
 
-    def forget(self, dispatch: Dispatch) -> None:
+    def forget(self, dispatch: Dispatch, kept: ClientState) -> None:
         self.forgotten.append(dispatch.sequence)
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:

@@ -63,15 +63,15 @@ class BankLearner(TorchLearner):
         self._flights[sequence] = _Flight(sent)
         return sent
 
-    def forget(self, dispatch: Dispatch) -> None:
+    def forget(self, dispatch: Dispatch, kept: ClientState) -> None:
         """Drop the result of a finished dispatch."""
-        super().forget(dispatch)
+        super().forget(dispatch, kept)
         self._flights.pop(dispatch.sequence, None)
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         """Take a server step and return the new version; the arrived dispatches are finished."""
         for arrival in arrivals:
-            self.forget(arrival.dispatch)
+            self.forget(arrival.dispatch, arrival.upload.client_state)
         return super().aggregate(arrivals)
 
     def job(self, dispatch: Dispatch) -> TrainingJob | None:

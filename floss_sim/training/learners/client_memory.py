@@ -115,27 +115,22 @@ class ClientMemory:
         return backbone.adapters_at_start(dispatch.sequence, offsets_N) if backbone else offsets_N
 
     def keep(self, dispatch: Dispatch, start_N: Vector, update_N: Vector) -> ClientState:
-        """Return what a client keeps after training; it holds it when the dispatch is over.
+        """Return what a client keeps after training, which is heard when the dispatch is over.
 
         Args:
             dispatch: The dispatch.
             start_N: Offsets from which the client trained.
             update_N: Its update: start minus trained values.
         """
-        sequence, held_N = dispatch.sequence, start_N
+        held_N = start_N
         if self._server.backbone is None:
             held_N = self.content(dispatch).offsets
         version = np.array([dispatch.version], dtype=np.float32)
         return {
-            **self.private.train(sequence, start_N - update_N),
-            **self._held.keep(sequence, held_N),
-            **self._held_version.keep(sequence, version),
+            **self.private.train(start_N - update_N),
+            **self._held.keep(held_N),
+            **self._held_version.keep(version),
         }
-
-    def finish(self, dispatch: Dispatch) -> None:
-        """Record that a dispatch is over (aggregated or lost)."""
-        for vectors in self._kept:
-            vectors.finish(dispatch.client, dispatch.sequence)
 
     def restore(self, states: Mapping[int, ClientState]) -> None:
         """Set what the clients hold to their states, by client."""

@@ -144,13 +144,13 @@ class TorchLearner(ABC):
         """Return the mask of a client's upload if the device has selected one, else None."""
         return None
 
-    def forget(self, dispatch: Dispatch) -> None:
-        """Drop what is known of a dispatch that has finished (aggregated or lost).
+    def forget(self, dispatch: Dispatch, kept: ClientState) -> None:
+        """Drop what is known of a dispatch that has finished; its client has what it keeps of it.
 
         Subclasses drop cached results as well.
         """
         self.steps.forget(dispatch.sequence)
-        self._clients.finish(dispatch)
+        self._clients.hear(dispatch.client, kept)
 
     def aggregate(self, arrivals: Sequence[Arrival]) -> int:
         """Take one server step with the weighted mean of the decoded uploads, then prune.

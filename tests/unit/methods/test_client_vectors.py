@@ -38,11 +38,11 @@ def test_a_client_starts_from_its_own_b_once_its_dispatch_is_over():
     private = PrivateEntries(LAYOUT, PrivateKinds(("lora_B",)), vector(8, 8, 0, 3))
     shared_N = vector(1, 2, 0, 0)
     assert private.start(7, shared_N).tolist() == [1, 2, 0, 3]
-    state = private.train(3, vector(5, 6, 7, 8))
+    state = private.train(vector(5, 6, 7, 8))
     assert state["private"].tolist() == [0, 0, 7, 8]
     assert private.start(7, shared_N).tolist() == [1, 2, 0, 3]
     assert private.with_global(shared_N).tolist() == [1, 2, 0, 3]
-    private.finish(7, 3)
+    private.hear(7, state)
     assert private.start(7, shared_N).tolist() == [1, 2, 7, 8]
     assert private.with_global(shared_N).tolist() == [1, 2, 7, 8]
     private.hear(2, {"private": vector(0, 0, 1, 2)})
@@ -72,8 +72,8 @@ def test_nothing_is_kept_where_there_is_nothing_of_the_kind():
         PrivateEntries(LAYOUT, None, vector(0, 0, 0, 0)),
         ClientVectors("held", active=False),
     )
-    assert private.train(1, vector(1, 2, 3, 4)) == held.keep(1, vector(1, 2, 3, 4)) == {}
-    private.finish(0, 1)
+    assert private.train(vector(1, 2, 3, 4)) == held.keep(vector(1, 2, 3, 4)) == {}
+    private.hear(0, {})
     assert private.vector(0) is None
 
 

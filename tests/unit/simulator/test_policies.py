@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from stand_in_learners import FakeLearner
 
@@ -16,7 +17,7 @@ from floss_sim import load_profile
 from floss_sim.errors import ConfigError
 from floss_sim.network import ClientLink, NetworkProfile
 from floss_sim.network.profile import AvailabilitySection
-from floss_sim.protocol import Arrival
+from floss_sim.protocol import Arrival, ClientState, Dispatch, Upload
 from floss_sim.protocol.sampling import order_of_clients
 from floss_sim.simulator import (
     RoundOutcome,
@@ -75,6 +76,37 @@ def test_the_learner_hears_of_every_dispatch_that_is_over_and_of_no_other():
     sent = sum(call == "dispatch" for call, _ in learner.calls)
     assert under_way
     assert sorted(learner.forgotten) == sorted(set(range(sent)) - under_way)
+
+
+class Keeper(FakeLearner):
+    """Its clients keep whether their upload arrived."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: dict[int, dict] = {}
+
+    def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
+        made = super().train(dispatch, client_state)
+        arrived, lost = np.ones(1, np.float32), np.zeros(1, np.float32)
+        return made._replace(client_state={"own": arrived}, lost_state={"own": lost})
+
+    def forget(self, dispatch: Dispatch, kept: ClientState) -> None:
+        self.kept[dispatch.client] = {name: row.item() for name, row in kept.items()}
+
+
+def test_a_client_that_is_stopped_before_its_training_ends_keeps_what_it_had():
+    learner = Keeper()
+    fleet = [
+        ClientLink(8000, 8000, 0, 0),  # aggregated
+        ClientLink(8000, 8000, 0, 10),  # stopped while it trains
+        ClientLink(8000, 80, 0, 0),  # stopped while it uploads
+        ClientLink(80, 8000, 0, 0),  # stopped while it downloads
+    ]
+    paper = load_profile("paper-200-20")
+    (outcome,) = simulate(learner, paper, fleet, first_k(1), lambda r, attempt: range(4), 4, 1)
+    assert fates(outcome) == {0: "aggregated", 1: "cancelled", 2: "cancelled", 3: "cancelled"}
+    assert learner.kept == {0: {"own": 1}, 1: {}, 2: {"own": 0}, 3: {}}
+    assert sorted(outcome.client_states) == [0, 2]
 
 
 # first k

@@ -113,7 +113,7 @@ def test_updates_are_those_of_the_sequential_learner_to_float32():
 def test_what_is_over_is_forgotten(passes: list[int]):
     learner = learner_of(config_of())
     sent = send(learner)
-    learner.forget(sent[0])  # lost on its way down
+    learner.forget(sent[0], NO_STATE)  # lost on its way down
     uploads = [learner.train(one, NO_STATE) for one in sent[1:]]
     assert passes == [4]
     assert set(learner.snapshot().tensors) >= {f"update/{i}" for i in range(1, 5)}
