@@ -24,7 +24,7 @@ class MethodSpace:
         candidates: The candidates that can be run.
         left_out: Why a method has no candidate, by its name.
         misfits: Of the other methods: the number of candidates that the backbone cannot hold, or
-            that are not private, and why the first of them is one.
+            that are not private, and the first of them with its reason.
     """
 
     candidates: Sequence[Candidate]
@@ -36,8 +36,8 @@ class MethodSpace:
         return [
             *(f"{name} is not searched: {why}" for name, why in self.left_out.items()),
             *(
-                f"{name}: {count} candidates are left out: {why}"
-                for name, (count, why) in self.misfits.items()
+                f"{name}: {count} candidates are left out, such as {first}"
+                for name, (count, first) in self.misfits.items()
             ),
         ]
 
@@ -98,11 +98,12 @@ def method_space(
     kept = [c for c in made if c not in wrong]
     misfits: dict[str, tuple[int, str]] = {}
     for name in left:
-        reasons = [why for c, why in wrong.items() if c.method == name]
+        reasons = {c: why for c, why in wrong.items() if c.method == name}
+        first = next(iter(reasons), None)
         if name not in {c.method for c in kept}:
-            left_out[name] = reasons[0] if reasons else _NO_PAIR
-        elif reasons:
-            misfits[name] = (len(reasons), reasons[0])
+            left_out[name] = reasons[first] if first else _NO_PAIR
+        elif first:
+            misfits[name] = (len(reasons), f"{first}: {reasons[first]}")
     if plain and not kept:
         name, why = next(iter(left_out.items()))
         raise ConfigError(f"cannot search method {name!r}: {why}")

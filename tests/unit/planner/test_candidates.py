@@ -225,7 +225,8 @@ def test_a_space_leaves_out_what_no_search_can_take(digits: RunConfig):
     assert {c.rank for c in space.candidates if c.method == "ravan"} == {16}
     assert space.notes() == [
         f"hetlora is not searched: {reason_not_searched('hetlora')}",
-        "ravan: 8 candidates are left out: rank 1 is no multiple of 2 heads; valid heads: 1",
+        "ravan: 8 candidates are left out, such as rank 1, down 1/4, up 1/4, ravan, heads 2: "
+        "rank 1 is no multiple of 2 heads; valid heads: 1",
     ]
     own = method_space(digits.task, plain, ["floss", "fed-sb"], own_ranks=True).candidates
     assert {c.rank for c in own if c.method == "fed-sb"} == {16, 32, 64}
