@@ -4,7 +4,8 @@ Few entries carry most of a heavy-tailed tensor, so that it needs a lower densit
 E x^4 / (E x^2)^2 says how heavy the tail is: of n values of which a fraction f is equal and the
 rest zero it is 1 / f. The density of a tensor is here proportional to 1 / kurtosis, such that all
 tensors together have the given density; message sizes are therefore known beforehand. FedSRD (Yan
-et al. 2025) has the densities of tensors from their kurtosis, too.
+et al. 2025) has the densities of tensors from their kurtosis k, too: 0.15 - min(0.11, 0.1 ln k) in
+the authors' code (Youth-49/FedSRD_2025, main_fedsrd.py), so that their sum is not fixed.
 
 Shapes: ``values_N`` float32 and masks bool over a layout of N entries of T tensors.
 """

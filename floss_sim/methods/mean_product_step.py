@@ -2,8 +2,9 @@
 
 FlexLoRA's clients may have different ranks. Its server takes the weighted mean of their products,
 sum_i w_i B_i A_i, and the SVD gives the factors of each rank: a client of r ranks downloads the
-leading r of them, which are the best approximation by r ranks. The mean replaces A and B whole, as
-a plain average; the server's optimiser moves the head alone.
+leading r of them, which are the best approximation by r ranks. B has the singular values, as in the
+authors' code (alibaba/FederatedScope, fed_utils/adaptive_peft.py). The mean replaces A and B whole,
+as a plain average; the server's optimiser moves the head alone.
 
 A rate eta below 1 keeps a part of the old product: (1 - eta) B A + eta mean. Weights of a round
 that do not add up to 1 (stale updates weigh less) leave the rest to the old product, too.

@@ -2,7 +2,9 @@
 
 FedSRD's server averages the changes of the products, and looks for the change of one factor alone,
 B and A in turns, that comes closest to the mean (least squares). Of that change a random part is
-kept and scaled up, so that its expectation stays.
+kept and scaled up, so that its expectation stays. This is FedSRD-e of the authors' code
+(Youth-49/FedSRD_2025, federated_learning/fed_global.py); FedSRD itself first cuts the mean product
+to the rank. There A has the first turn, which changes nothing while B is zero.
 
 The server with factors B and A takes in B's turn the D_B with the smallest || D_B A - mean D_W ||,
 which is mean(D_W) A^+, and in A's turn B^+ mean(D_W); X^+ is the pseudoinverse. Directions in which
