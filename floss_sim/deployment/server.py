@@ -226,10 +226,8 @@ class ServerRun:
         due, self._due = self._due, None
         measured, refused = [], dict[int, str]()
         for client in due.asked:
-            reply = replies.get(client, "no reply in time")
             try:
-                if isinstance(reply, str):
-                    raise PayloadError(reply)
+                reply = _answered(replies, client)
                 measured.append(check_own_metrics(reply.get("accuracy"), reply.get("loss")))
             except PayloadError as error:
                 refused[client] = str(error)
@@ -247,15 +245,11 @@ class ServerRun:
         """Return the valid uploads by sequence, and reasons by client for all other replies."""
         uploads, refused = dict[int, Upload](), dict[int, str]()
         for dispatch in opened.dispatches:
-            reply = replies.get(dispatch.client, "no reply in time")
-            if isinstance(reply, str):
-                refused[dispatch.client] = reply
-                continue
-            if reply.get("lacks") is True:
-                self._learner.forget_client(dispatch.client)
-                refused[dispatch.client] = "it has lost what it held; its next download is whole"
-                continue
             try:
+                reply = _answered(replies, dispatch.client)
+                if reply.get("lacks") is True:
+                    self._learner.forget_client(dispatch.client)
+                    raise PayloadError("it has lost what it held; its next download is whole")
                 uploads[dispatch.sequence] = check_reply(
                     self._learner, dispatch, reply.get("payload"), reply.get("examples")
                 )
@@ -331,6 +325,18 @@ def open_server(
         if folder.manifest().rounds:
             raise RecordError(f"{out} holds a run already; choose another record-path")
         yield ServerRun(run, folder, learner, framework, clock)
+
+
+def _answered(replies: Mapping[int, Reply], client: int) -> Mapping[str, object]:
+    """Return the values of a client's reply.
+
+    Raises:
+        PayloadError: It has not replied; the message says why.
+    """
+    reply = replies.get(client, "no reply in time")
+    if isinstance(reply, str):
+        raise PayloadError(reply)
+    return reply
 
 
 def _transfers(
