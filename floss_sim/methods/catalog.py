@@ -103,7 +103,10 @@ def hetlora(
 
     A client downloads, trains and uploads some ranks of every adapter, and the head. The mean
     update of an entry is taken over the whole cohort (clients whose mask lacks the entry count as
-    zero, HetLoRA's zero-padding) or over the clients whose mask has the entry.
+    zero, HetLoRA's zero-padding) or over the clients whose mask has the entry. This is HetLoRA as
+    in FLASC's code (imkevinkuo/flasc, train_sparse_lora_het.py): the paper's server weights clients
+    by the norm of B A, and its clients prune ranks themselves (figure 2, known from notes of
+    others).
 
     Args:
         tiers: ``share:ranks`` for each tier, such as ``"1:16,2:4"``, or fractions of the run's

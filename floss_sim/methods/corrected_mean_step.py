@@ -1,6 +1,7 @@
 """Mean of the factors, with B corrected towards the mean product (LoRA-FAIR, Bian et al. 2025).
 
-LoRA-FAIR (ICCV 2025) averages A and B, and adds to B the correction dB with the smallest
+LoRA-FAIR (ICCV 2025, equation 8) averages A and B, and adds to B the correction dB with the
+smallest
 
     || mean(B_i A_i) - (mean B + dB) mean A ||^2 + penalty || dB ||^2.
 
@@ -8,8 +9,9 @@ A is not corrected. The solution is a ridge regression of R unknowns for each ro
 
     dB = (mean(B_i A_i) - mean B mean A) (mean A)^T (mean A (mean A)^T + penalty I)^-1.
 
-The paper measures the distance of the products by a similarity and descends on it; squares have a
-solution in closed form. A high penalty gives plain averages, dense LoRA.
+The paper (known from notes of others) measures the products by a similarity and dB by its norm, and
+descends on both; squares have a solution in closed form. A high penalty gives plain averages, dense
+LoRA.
 
 In terms of a server step: with D the start minus the trained values, the gradient is mean D_A for A
 and mean D_B - dB for B, which the task's server optimiser takes. Plain averaging at rate 1 is the

@@ -1,9 +1,10 @@
-"""Differential privacy of clients: updates clipped in L2 norm, and Gaussian noise (DP-LoRA).
+"""Differential privacy of clients: updates clipped in L2 norm, and Gaussian noise.
 
 Clipping and noise for federated training are those of McMahan et al. (ICLR 2018, "Learning
-differentially private recurrent language models", section 2), on LoRA as in DP-LoRA (Liu et al.
-2023, as described in its abstract). With clip C, noise multiplier s and K clients in a cohort, the
-trust says who adds the noise and who sees what:
+differentially private recurrent language models", section 2). DP-LoRA (Liu et al. 2023, algorithm
+1, known from notes of others) clips and noises the gradient of each local step instead. With clip
+C, noise multiplier s and K clients in a cohort, the trust says who adds the noise and who sees
+what:
 
 ========  ========================  =======================================================
 trust     noise in an upload        who sees what

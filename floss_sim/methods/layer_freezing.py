@@ -1,7 +1,8 @@
 """Layers that freeze one after another, those with the smallest updates so far first.
 
-Layer freezing in federated fine-tuning (GMFL, ARR submission 3252 of January 2026) lets the server
-measure the updates of each layer and freeze the least of them from time to time. Here both ends
+Layer freezing in federated fine-tuning (GMFL, Huang et al., ACL 2026) lets the server measure the
+updates of each layer and freeze the least of them from time to time. The authors' code
+(tunx-cyber/GMFL, fed/GMFL.py) ranks tensors by their change in one round. Here both ends
 find the frozen layers in the downloaded vector, so that nothing is sent about them: B starts at
 zero, and the root mean square of a layer's B is therefore the size of all its updates so far.
 

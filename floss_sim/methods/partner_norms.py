@@ -3,7 +3,7 @@
 The change of B's entry (o, i) by d changes the product by d times row i of A; that of A's entry
 (i, j) by column i of B times d. The Frobenius norms of these changes are |d| times the norm of
 the partner: FedSRD ranks entries by them (Yan et al. 2025), LoRA-A2 whole ranks (Koo
-et al. 2025).
+et al. 2025, section 4.2, equation 4).
 
 Shapes: vectors float32 over a layout of N entries; A (R, I), B (O, R): R ranks, I input features,
 O output features.

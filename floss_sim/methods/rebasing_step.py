@@ -1,8 +1,9 @@
 """Server step that brings the product into a new basis (FedSVD, Lee et al., NeurIPS 2025).
 
 FedSVD's clients train B alone, so that the mean of their products is the product of the means. Its
-server averages B, and takes the SVD of B A = U S V^T: the new A is V^T, with orthonormal rows, and
-the new B is U S. The product stays. Every ``rebase_every`` rounds this is done.
+server (section 3, equation 7, algorithm 1) averages B, and takes the SVD of B A = U S V^T: the new
+A is V^T, with orthonormal rows, and the new B is U S. The product stays. Every ``rebase_every``
+rounds this is done.
 
 The new B is B T with T = A V. An update D of B is, in the new basis, D T, because its effect D A is
 that of D T in V^T. The optimiser's moments follow: a mean of updates, m, becomes m T. A mean of

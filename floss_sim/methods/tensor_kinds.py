@@ -1,7 +1,7 @@
 """Selection by kind of tensor: LoRA's A or B, the same in all rounds or in turns.
 
-RoLoRA (Chen et al., NeurIPS 2025) trains B and A in turns. The mean of products of clients is then
-the product of means, because all clients hold the same other factor.
+RoLoRA (Chen et al., NeurIPS 2025; arXiv 2409.02346, section 3) trains B and A in turns. The mean of
+products of clients is then the product of means, because all clients hold the same other factor.
 
 Shapes: masks bool over a layout of N entries.
 """

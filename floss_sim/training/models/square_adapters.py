@@ -2,8 +2,8 @@
 
 The update of a layer is scale * B R A, with A and B frozen (Fed-SB; Ravan). PEFT has no such
 adapter, but ``B R`` is LoRA's B of the same rank. R has a block for each head on its diagonal; in
-Ravan clients also train a factor s of each head, which is multiplied into the head's block when
-local training ends.
+Ravan (algorithm 1) clients also train a factor s of each head, which is multiplied into the head's
+block when local training ends.
 
 Shapes: C clients, N entries of the layout, L entries of the local factors, O output width, R rank,
 H heads, J = R / H rank of a head.
