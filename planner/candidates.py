@@ -16,6 +16,7 @@ from floss_sim.methods.search_axes import (
     RANK,
     UP_DENSITY,
     Number,
+    SearchAxes,
     search_axes,
 )
 from floss_sim.runs.config import RunConfig, stack_layers
@@ -37,7 +38,7 @@ class Candidate:
     """One configuration: a rank, a download density and an upload density.
 
     Attributes:
-        rank: LoRA rank, at least 1.
+        rank: LoRA rank, at least 1; 1 where the method has no adapter.
         down_density: Density of downloads, in (0, 1].
         up_density: Density of uploads, in (0, 1]. Of methods that have one density, such as
             FSLoRA, both are equal; of those that have none, both are 1.
@@ -67,8 +68,19 @@ class Candidate:
     def __str__(self) -> str:
         """Return a text such as ``rank 16, down 1/4, up 1/16``; default axes are omitted."""
         down, up = format_density(self.down_density), format_density(self.up_density)
-        told = f"rank {self.rank}, down {down}, up {up}"
+        rank = f"rank {self.rank}, " if self.has_rank else ""
+        told = f"{rank}down {down}, up {up}"
         return f"{told}, {self.other_settings}" if self.other_settings else told
+
+    @property
+    def has_rank(self) -> bool:
+        """Whether the method has an adapter, and so a rank."""
+        return search_axes(self.method).has_rank
+
+    @property
+    def rank_text(self) -> str:
+        """The rank in a table: ``-`` where there is none."""
+        return str(self.rank) if self.has_rank else "-"
 
     @property
     def other_settings(self) -> str:
@@ -284,10 +296,7 @@ def candidates_of(
         own_text(dict(zip(numbers, chosen, strict=True))) for chosen in product(*numbers.values())
     ]
     triples = {
-        triple
-        for c in candidates
-        for triple in _triples(c, axes.densities, given)
-        if axes.takes(*triple)
+        triple for c in candidates for triple in _triples(c, axes, given) if axes.takes(*triple)
     }
     _check_count([triples, texts])
     made = {Candidate(*t, method=method, options=text) for t in triples for text in texts}
@@ -297,13 +306,13 @@ def candidates_of(
 
 
 def _triples(
-    candidate: Candidate, densities: Sequence[str], given: Mapping[str, Sequence[Number]]
+    candidate: Candidate, axes: SearchAxes, given: Mapping[str, Sequence[Number]]
 ) -> Iterator[tuple[int, float, float]]:
     """Yield the ranks and pairs of densities that a method has for a candidate."""
-    ranks = [int(rank) for rank in given.get(RANK, [candidate.rank])]
+    ranks = [int(rank) for rank in given.get(RANK, [candidate.rank])] if axes.has_rank else [1]
     if DENSITY in given:
         pairs = [(density, density) for density in given[DENSITY]]
-    elif not densities:
+    elif not axes.densities:
         pairs = [(1.0, 1.0)]
     else:
         downs = given.get(DOWN_DENSITY, [candidate.down_density])
@@ -317,7 +326,8 @@ def axis_values(candidates: Iterable[Candidate]) -> dict[str, list[Number]]:
     """Return the values of a method's own axes that its candidates have, by axis, ascending."""
     found: dict[str, set[Number]] = {}
     for candidate in candidates:
-        told = {RANK: candidate.rank, **candidate.densities, **candidate.own}
+        rank = {RANK: candidate.rank} if candidate.has_rank else {}
+        told = {**rank, **candidate.densities, **candidate.own}
         for name, value in told.items():
             found.setdefault(name, set()).add(value)
     return {name: sorted(values) for name, values in found.items()}

@@ -38,17 +38,22 @@ def ravan(
     return Method("ravan", (Tier(1.0, down, up),), trains="heads", heads=heads)
 
 
-def fedkseed(seeds: int = 4096, steps: int = 200, epsilon: float = 5e-4) -> Method:
+def fedkseed(
+    seeds: int = 4096, steps: int = 200, epsilon: float = 5e-4, rate: float = 0.0
+) -> Method:
     """Return FedKSeed (Qin et al. 2024): scalars along seeded directions of the whole model.
+
+    The server averages the scalars, whatever its optimiser.
 
     Args:
         seeds: Number of directions.
         steps: Local steps of a client, each along another direction.
         epsilon: Distance from the weights at which a step measures the loss, in directions.
+        rate: Learning rate along a direction; 0: the client's learning rate.
 
     Raises:
         ConfigError: A number is out of range.
     """
     tier = Tier(1.0, Everything(), SteppedSeeds(steps))
-    trained = ZerothOrder(seeds, steps, epsilon)
+    trained = ZerothOrder(seeds, steps, epsilon, rate)
     return Method("fedkseed", (tier,), trains=SEEDS, zeroth_order=trained)

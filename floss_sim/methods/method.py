@@ -116,7 +116,8 @@ class Method:
             mean update.
         backbone_change: Server step that changes the frozen weights, in layout ``merged``, where
             the server remembers the version that each client holds; None: they never change.
-        zeroth_order: Local training along seeded directions, in layout ``seeds``; None: SGD.
+        zeroth_order: Local training along seeded directions, in layout ``seeds``, whose sums the
+            server averages; None: SGD.
         private: Part of the entries that never travels and that each client keeps as its own; None
             if there is none.
         privacy: Clipping and noise of the clients' updates; None: none.
@@ -238,6 +239,11 @@ class Method:
     def downloads_changes(self) -> bool:
         """Whether the size of a download depends on the version that the client holds."""
         return self.change_ledger or self.backbone_change is not None
+
+    @property
+    def server_averages(self) -> bool:
+        """Whether the server adds the mean update as it is, without its optimiser."""
+        return self.zeroth_order is not None
 
     @property
     def is_saved_as_adapter(self) -> bool:

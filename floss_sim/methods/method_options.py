@@ -124,6 +124,12 @@ METHOD_OPTIONS: Mapping[str, MethodOption] = {
             "number",
             "fedkseed: distance at which a step measures the loss along a direction; default 5e-4.",
         ),
+        MethodOption(
+            "direction_rate",
+            "number",
+            "fedkseed: learning rate along a direction, such as 1e-4; default: that of clients.",
+            "rate",
+        ),
         MethodOption("heads", "integer", "ravan: heads that share the rank; default 4."),
         MethodOption(
             "scope",

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from floss_sim.errors import ConfigError
 from floss_sim.methods.catalog import COMMON_OPTIONS, METHODS, options_of
-from floss_sim.vectors.layout import ADAPTER_LAYOUTS, SEEDS
+from floss_sim.vectors.layout import ADAPTER_LAYOUTS
 
 RANK, DOWN_DENSITY, UP_DENSITY, DENSITY = "rank", "down_density", "up_density", "density"
 DENSITIES = (DOWN_DENSITY, UP_DENSITY, DENSITY)
@@ -33,6 +33,7 @@ class SearchAxes:
         own: Values to search of options that only this method has, by option.
         fixed: Options that a search always sets.
         of_ranks: Whether the density is a fraction of a candidate's ranks, and keeps one at least.
+        has_rank: Whether the method has a rank; the candidates of one without it have rank 1.
         densities: Options that are densities: two of down and up, one of both directions, or none.
         numbers: All of the method's options that are numbers and no densities.
     """
@@ -41,13 +42,14 @@ class SearchAxes:
     own: Mapping[str, tuple[Number, ...]] = field(default_factory=dict)
     fixed: Mapping[str, str] = field(default_factory=dict)
     of_ranks: bool = False
+    has_rank: bool = True
     densities: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of all axes."""
-        return (RANK, *self.densities, *self.numbers)
+        return (*(RANK,) * self.has_rank, *self.densities, *self.numbers)
 
     def takes(self, rank: int, down: float, up: float) -> bool:
         """Return whether a candidate of this rank and these densities is one of the method.
@@ -73,6 +75,8 @@ SEARCH_AXES: Mapping[str, SearchAxes] = {
     "ecolora": SearchAxes(own={"segments": (2, 5)}),
     "fed-sb": SearchAxes(ranks=SQUARE_RANKS),
     "ravan": SearchAxes(ranks=SQUARE_RANKS, own={"heads": (2, 4)}),
+    # As many steps as a client has time for; rates lie far below SGD's.
+    "fedkseed": SearchAxes(own={"seeds": (1024,), "steps": (40,), "rate": (3e-6, 3e-5, 3e-4)}),
 }
 _REASONS = {  # by method, where its parts do not show the reason
     "dense": "it is floss at densities of 1, which a search of floss has",
@@ -90,10 +94,6 @@ def reason_not_searched(name: str, *, own: bool = False) -> str | None:
     method = METHODS[name]()
     if name in _REASONS:
         return _REASONS[name]
-    if method.trains == SEEDS:
-        return "it has no adapter, and its learning rate is not that of SGD"
-    if method.trains not in ADAPTER_LAYOUTS:
-        return "it has no adapter, and so no rank to choose"
     if len(method.tiers) > 1:
         return "its tiers of clients are given by hand (--tiers of floss-sim run)"
     if method.private and not own:
@@ -119,6 +119,7 @@ def search_axes(name: str) -> SearchAxes:
     options = [option for option in options_of(name) if option not in COMMON_OPTIONS]
     return replace(
         SEARCH_AXES.get(name, SearchAxes()),
+        has_rank=METHODS[name]().trains in ADAPTER_LAYOUTS,
         densities=tuple(option for option in options if option in DENSITIES),
         numbers=tuple(o for o in options if o not in DENSITIES and _is_number(name, o)),
     )

@@ -27,6 +27,7 @@ class ZerothOrder:
         seeds: Number of directions, K.
         steps: Local steps of a client, each along another direction, at most K.
         epsilon: Distance from the weights at which a step measures the loss, in directions.
+        rate: Learning rate along a direction; 0: the client's learning rate.
 
     Raises:
         ConfigError: A number is out of range.
@@ -35,6 +36,7 @@ class ZerothOrder:
     seeds: int = 4096
     steps: int = 200
     epsilon: float = 5e-4
+    rate: float = 0.0
 
     def __post_init__(self) -> None:
         if type(self.seeds) is not int or not 1 <= self.seeds <= MOST_SEEDS:
@@ -43,14 +45,19 @@ class ZerothOrder:
             raise ConfigError(f"steps {self.steps!r}; valid: 1 to the {self.seeds} seeds")
         if not 0 < self.epsilon < float("inf"):
             raise ConfigError(f"epsilon {self.epsilon!r}; valid: numbers above 0")
+        if not 0 <= self.rate < float("inf"):
+            raise ConfigError(
+                f"rate {self.rate!r}; valid: numbers above 0, or 0 for the client's learning rate"
+            )
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings as plain values."""
-        return asdict(self)
+        """Return the settings as plain values; without the rate if it is the client's."""
+        return {name: value for name, value in asdict(self).items() if name != "rate" or value}
 
     def describe(self) -> str:
         """Return a short description, such as ``200 steps along 4096 seeds``."""
-        return f"{self.steps} steps along {self.seeds} seeds"
+        rate = f" at rate {self.rate:g}" if self.rate else ""
+        return f"{self.steps} steps along {self.seeds} seeds{rate}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Any
 
 # First screen of a plan
 PLAN_TITLE = "{task} on {network}: what to train"
-ANSWER_TRAIN = "Train an adapter of rank {rank} for {rounds}{other}: {sends}."
+ANSWER_TRAIN = "Train {what} for {rounds}{other}: {sends}."
+ADAPTER, NO_ADAPTER = "an adapter of rank {rank}", "without an adapter"
 SENDS_ALL = "each device receives all of it and sends all changes back"
 SENDS = "each device receives {down} of it and sends {up} of its changes back"
 ALL = "all"
@@ -39,7 +40,7 @@ ALTERNATIVES = "The recommendation and its alternatives"
 ALTERNATIVE_COLUMNS = (
     "", "what", "right answers", "on new {what}", "time", "bytes", "money", "energy", "of budget",
 )  # fmt: skip
-WHAT = "rank {rank}, {down} down, {up} up"
+RANK, WHAT = "rank {rank}, ", "{down} down, {up} up"
 ROUNDS = "{what}, {rounds}"
 ONE_ROUND, SOME_ROUNDS = "1 round", "{rounds} rounds"
 RECOMMENDED, RUNNER_UP = "Recommended", "Next best"

@@ -22,7 +22,8 @@ def features(candidate: Candidate) -> tuple[float, ...]:
 
     The indicators are one for each value code and each method except the defaults. An axis with
     the task's value counts as log2 of 1. A number that only some methods have counts as log2 of
-    (1 + number) over (1 + the method's default), which is 0 for the other methods.
+    (1 + number) over (1 + the method's default), which is 0 for the other methods; where the
+    default is 0, as log2 of the number.
     """
     scales = candidate.rank, candidate.down_density, candidate.up_density
     others = (candidate.cohort_size or 1, candidate.epochs or 1, candidate.depth or 1)
@@ -39,8 +40,13 @@ def _own_numbers(candidate: Candidate) -> list[float]:
         return [0.0] * len(number_axes())
     own = candidate.own
     defaults = {name: default_number(candidate.method, name) for name in own}
-    logs = {name: math.log2((1 + own[name]) / (1 + defaults[name])) for name in own}
+    logs = {name: _log_share(own[name], defaults[name]) for name in own}
     return [logs.get(name, 0.0) for name in number_axes()]
+
+
+def _log_share(number: float, default: float) -> float:
+    """Return log2 of a number over its default; of the number itself where the default is 0."""
+    return math.log2((1 + number) / (1 + default) if default else number or 1)
 
 
 def varying_columns(candidates: Iterable[Candidate]) -> tuple[int, ...]:

@@ -63,8 +63,9 @@ def answer(plan: Plan) -> str:
     all_sent = candidate.down_density == candidate.up_density == 1
     sends = texts.SENDS_ALL if all_sent else texts.SENDS.format(down=down, up=up)
     other = candidate.other_settings and texts.OTHER.format(other=candidate.other_settings)
+    what = texts.ADAPTER.format(rank=candidate.rank) if candidate.has_rank else texts.NO_ADAPTER
     train = texts.ANSWER_TRAIN.format(
-        rank=candidate.rank, rounds=rounds_text(best.rounds),
+        what=what, rounds=rounds_text(best.rounds),
         other=other + epsilon_clause(best.privacy), sends=sends,
     )  # fmt: skip
     spent = texts.ANSWER_BUDGET.format(budget=_budget_text(plan), spent=f"{100 * best.spent:.0f}")

@@ -53,7 +53,8 @@ def share_text(density: float) -> str:
 def what_text(candidate: Candidate) -> str:
     """Return a candidate in plain words, such as ``rank 16, 1/4 down, 1/4 up``."""
     down, up = share_text(candidate.down_density), share_text(candidate.up_density)
-    made = texts.WHAT.format(rank=candidate.rank, down=down, up=up)
+    rank = texts.RANK.format(rank=candidate.rank) if candidate.has_rank else ""
+    made = rank + texts.WHAT.format(down=down, up=up)
     return f"{made}, {candidate.other_settings}" if candidate.other_settings else made
 
 

@@ -48,7 +48,7 @@ def answer_row(answer: Answer, network: str) -> tuple[str, ...]:
     best = answer.candidate
     return (
         where,
-        str(best.rank),
+        best.rank_text,
         format_density(best.down_density),
         format_density(best.up_density),
         str(answer.rounds),

@@ -109,7 +109,7 @@ def front_rows(plan: Plan) -> list[tuple[str, ...]]:
 
 def _row(plan: Plan, point: FrontPoint) -> tuple[str, ...]:
     return (
-        str(point.candidate.rank),
+        point.candidate.rank_text,
         format_density(point.candidate.down_density),
         format_density(point.candidate.up_density),
         str(point.rounds),

@@ -112,7 +112,7 @@ def _row(plan: Plan, title: str, outcome: Outcome) -> tuple[str, ...]:
     tied = has_ties(plan) and plan.ties(outcome) and outcome.expected_accuracy <= plan.best_accuracy
     return (
         title,
-        str(candidate.rank),
+        candidate.rank_text,
         format_density(candidate.down_density),
         format_density(candidate.up_density),
         str(outcome.rounds),

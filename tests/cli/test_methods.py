@@ -39,7 +39,12 @@ OPTIONS: dict[str, dict[str, str]] = {
     "fedex-lora": {"residual_rank": "1"},
     "fed-sb": {"up_density": "1/2"},
     "ravan": {"heads": "2", "up_density": "1/2"},
-    "fedkseed": {"candidate_seeds": "16", "local_steps": "2", "epsilon": "1e-3"},
+    "fedkseed": {
+        "candidate_seeds": "16",
+        "local_steps": "2",
+        "epsilon": "1e-3",
+        "direction_rate": "1e-4",
+    },
 }
 LOSSY = {"up_values": "int8", "error_feedback": "yes"}
 EARLIER = {

@@ -31,7 +31,8 @@ class SeedLearner(TorchLearner):
     """Learner that trains scalars along seeded directions, one client at a time, without dropout.
 
     Args:
-        config: The run; its client's learning rate is lr, its momentum and epochs are not used.
+        config: The run; lr is the method's rate, or else the client's learning rate. Momentum and
+            epochs of the client are not used.
         model: Model with the run's directions.
     """
 
@@ -39,6 +40,7 @@ class SeedLearner(TorchLearner):
         super().__init__(config, model, SEQUENTIAL)
         self._model = model
         self._settings = config.method.zeroth_order or ZerothOrder()
+        self._rate = self._settings.rate or config.client.learning_rate
 
     def _planned_steps(self, client: int) -> int:
         return self._settings.steps
@@ -55,7 +57,7 @@ class SeedLearner(TorchLearner):
         update_N = np.zeros(self._settings.seeds, dtype=np.float32)
         for number, batch in zip(chosen, cycle(work.batches), strict=False):
             z_M = model.direction(int(number))
-            move = self.config.client.learning_rate * self._slope(z_M, torch.from_numpy(batch))
+            move = self._rate * self._slope(z_M, torch.from_numpy(batch))
             model.weights.sub_(z_M, alpha=move)
             update_N[number] = move
             self._count([dispatch.sequence])

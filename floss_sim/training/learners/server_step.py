@@ -47,7 +47,11 @@ class ServerStep:
         server, ledger = self._server, self._method.change_ledger
         before_N = server.vector().copy() if ledger else None
         parts = self._contributions(arrivals)
-        server.optimizer.step(*self._gradient(arrivals, parts))
+        gradient = self._gradient(arrivals, parts)
+        if self._method.server_averages:
+            server.optimizer.add(-gradient.values)
+        else:
+            server.optimizer.step(*gradient)
         server.version += 1
         if server.backbone:
             server.optimizer.add(server.backbone.step(parts, server.version))

@@ -61,7 +61,7 @@ def _expected_arrays(snapshot: Snapshot, config: RunConfig) -> Iterator[tuple[st
     """Yield the name of each array of the learner's state with its shape and type."""
     entries, method = config.layout.entries, config.method
     yield "P", ((entries,), np.float32)
-    if snapshot.version:  # before the first step an optimiser has no moments
+    if snapshot.version and not method.server_averages:  # before the first step it has no moments
         for name in _MOMENTS.get(config.server.optimizer, _ADAPTIVE):
             yield name, (() if name == "step" else (entries,), np.float32)
     if method.persistent:

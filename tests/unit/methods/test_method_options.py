@@ -37,7 +37,11 @@ def test_options_are_read_from_texts():
         ("ecolora", {"up_values": "int2"}, "--up-values 'int2' is unknown; valid: fp32, fp16"),
         ("ravan", {"segments": 2}, "method 'ravan' has no option 'segments'; valid: down_density"),
         ("floss", {"candidate_seeds": 2}, "method 'floss' has no option 'candidate_seeds'; valid"),
-        ("fedkseed", {"rank": 2}, "'rank'; valid: candidate_seeds, local_steps, epsilon, down_val"),
+        (
+            "fedkseed",
+            {"rank": 2},
+            "'rank'; valid: candidate_seeds, local_steps, epsilon, direction",
+        ),
         ("mine", {}, "unknown method 'mine'; valid: floss, dense"),
     ],
 )

@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from floss_sim import RunConfig, dense, floss
@@ -17,7 +18,7 @@ from floss_sim.methods.search_axes import (
 )
 from floss_sim.runs.config import stack_layers
 from planner import Request
-from planner.candidates import DEFAULTS, OPTIONAL_AXES, Candidate, grid, with_axes
+from planner.candidates import DEFAULTS, OPTIONAL_AXES, Candidate, axis_values, grid, with_axes
 from planner.forecasts.features import features, space_filling_order, varying_columns
 from planner.question.method_space import method_space
 
@@ -111,7 +112,8 @@ def test_sparse_adapter_has_one_density_and_is_not_dense():
         ({"server_lrs": [math.nan]}, "server learning rate nan; valid"),
         ({"values": ["int2"]}, "'int2'; valid: fp32, fp16"),
         ({"methods": ["fulll"]}, "'fulll'; valid: floss, ffa, sparse-adapter, fslora, freezing, "),
-        ({"methods": ["full"]}, "'full': it has no adapter, and so no rank to choose"),
+        ({"methods": ["dense"]}, "'dense': it is floss at densities of 1, which a search of"),
+        ({"methods": ["head"], "own": {"head": {"rank": [4]}}}, "'rank' of method 'head'; valid: "),
         (
             {"own": {"ffa": {"rank": [1]}}},
             "axes of method 'ffa', which is not searched; valid: floss",
@@ -233,5 +235,19 @@ def test_a_space_leaves_out_what_no_search_can_take(digits: RunConfig):
     assert {c.rank for c in own if c.method == "floss"} == {1, 16}
     one = method_space(digits.task, grid([1], [1.0], [1.0]), ["floss", "fslora"])
     assert list(one.left_out) == ["fslora"]
-    with pytest.raises(ConfigError, match="'full': it has no adapter"):
-        method_space(digits.task, plain, ["full", "hetlora"])
+    with pytest.raises(ConfigError, match="'dense': it is floss at densities of 1"):
+        method_space(digits.task, plain, ["dense", "hetlora"])
+
+
+def test_a_method_without_an_adapter_has_no_rank_to_search(digits: RunConfig):
+    plain = grid([1, 16], [1.0, 1 / 4], [1.0])
+    space = method_space(digits.task, plain, ["floss", "head", "fedkseed"])
+    heads, seeds = ([c for c in space.candidates if c.method == m] for m in ("head", "fedkseed"))
+    assert [str(c) for c in heads] == ["down 1/4, up 1, head", "down 1, up 1, head"]
+    assert {c.rank_text for c in space.candidates} == {"1", "16", "-"}
+    assert axis_values(heads) == {"down_density": [1 / 4, 1], "up_density": [1]}
+    assert axis_values(seeds) == {"seeds": [1024], "steps": [40], "rate": [3e-6, 3e-5, 3e-4]}
+    method = seeds[0].as_method().zeroth_order
+    assert (method.seeds, method.steps, method.rate) == (1024, 40, seeds[0].own["rate"])
+    rates = [features(c)[varying_columns(seeds)[-1]] for c in seeds]
+    assert np.diff(sorted(rates)) == pytest.approx(math.log2(10))

@@ -20,13 +20,12 @@ from floss_sim.training.models.parameter_names import parameter_names
 from floss_sim.vectors.adapter_layout import layout_of
 
 SEEDS, STEPS, EPSILON, RATE = 16, 3, 5e-4, 1e-4
-MEAN = {"optimizer": "fedavg", "learning_rate": 1.0}
 
 
 @pytest.fixture(scope="module")
 def config() -> RunConfig:
-    made = RunConfig.of(load_task("digits"), fedkseed(SEEDS, STEPS, EPSILON))
-    return made.with_(server=MEAN, client={"learning_rate": RATE})
+    """Run whose server would step by FedAdam, and whose clients' rate is that of SGD."""
+    return RunConfig.of(load_task("digits"), fedkseed(SEEDS, STEPS, EPSILON, RATE))
 
 
 class SlowSeeds:
@@ -125,8 +124,12 @@ def test_a_step_takes_two_forward_passes_and_no_backward_pass(config: RunConfig)
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [({"seeds": 0}, "seeds 0; valid"), ({"seeds": 4, "steps": 5}, "steps 5; valid: 1 to the 4")],
+    [
+        ({"seeds": 0}, "seeds 0; valid"),
+        ({"seeds": 4, "steps": 5}, "steps 5; valid: 1 to the 4"),
+        ({"rate": -1e-4}, "rate -0.0001; valid: numbers above 0, or 0 for the client's"),
+    ],
 )
-def test_numbers_out_of_range_are_refused(settings: dict[str, int], said: str):
+def test_numbers_out_of_range_are_refused(settings: dict[str, float], said: str):
     with pytest.raises(ConfigError, match=said):
         fedkseed(**settings)
