@@ -76,7 +76,9 @@ SEARCH_AXES: Mapping[str, SearchAxes] = {
     "fed-sb": SearchAxes(ranks=SQUARE_RANKS),
     "ravan": SearchAxes(ranks=SQUARE_RANKS, own={"heads": (2, 4)}),
     # As many steps as a client has time for; rates lie far below SGD's.
-    "fedkseed": SearchAxes(own={"seeds": (1024,), "steps": (40,), "rate": (3e-6, 3e-5, 3e-4)}),
+    "fedkseed": SearchAxes(
+        own={"seeds": (1024,), "steps": (40,), "rate": (3e-7, 3e-6, 3e-5, 3e-4)}
+    ),
 }
 _REASONS = {  # by method, where its parts do not show the reason
     "dense": "it is floss at densities of 1, which a search of floss has",

@@ -246,7 +246,7 @@ def test_a_method_without_an_adapter_has_no_rank_to_search(digits: RunConfig):
     assert [str(c) for c in heads] == ["down 1/4, up 1, head", "down 1, up 1, head"]
     assert {c.rank_text for c in space.candidates} == {"1", "16", "-"}
     assert axis_values(heads) == {"down_density": [1 / 4, 1], "up_density": [1]}
-    assert axis_values(seeds) == {"seeds": [1024], "steps": [40], "rate": [3e-6, 3e-5, 3e-4]}
+    assert axis_values(seeds) == {"seeds": [1024], "steps": [40], "rate": [3e-7, 3e-6, 3e-5, 3e-4]}
     method = seeds[0].as_method().zeroth_order
     assert (method.seeds, method.steps, method.rate) == (1024, 40, seeds[0].own["rate"])
     rates = [features(c)[varying_columns(seeds)[-1]] for c in seeds]
