@@ -75,7 +75,7 @@ SEARCH_AXES: Mapping[str, SearchAxes] = {
     "ecolora": SearchAxes(own={"segments": (2, 5)}),
     "fed-sb": SearchAxes(ranks=SQUARE_RANKS),
     "ravan": SearchAxes(ranks=SQUARE_RANKS, own={"heads": (2, 4)}),
-    # As many steps as a client has time for; rates lie far below SGD's.
+    # Fewer seeds and steps than the authors', whose rounds take a minute even for a small model.
     "fedkseed": SearchAxes(
         own={"seeds": (1024,), "steps": (40,), "rate": (3e-7, 3e-6, 3e-5, 3e-4)}
     ),
