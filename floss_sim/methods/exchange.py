@@ -127,7 +127,8 @@ class Exchange:
             values=self.method.down_values,
             known_N=known_N,
             held_N=held_N,
-            keep_zeros=self._carries_mask(tier, version) or self.method.change_ledger,
+            keep_zeros=self.method.carries_mask(self.layout, tier, version)
+            or self.method.change_ledger,
             draw=self._rounding_draw(self.method.down_values, "version", version, "values"),
         )
 
@@ -182,16 +183,9 @@ class Exchange:
             return vector_N, None if trained_N.all() else trained_N
         if not self.method.is_masked:
             return vector_N, None
-        if not self._carries_mask(tier, version):
+        if not self.method.carries_mask(self.layout, tier, version):
             return vector_N, known_N
         return vector_N, None if mask_N.all() else mask_N
-
-    def _carries_mask(self, tier: int, version: int) -> bool:
-        """Return whether the message itself carries the mask of the entries that train."""
-        selector = self.method.download_selector(tier, version)
-        everything = selector.count(self.layout) == self.layout.entries
-        trains_mask = self.method.is_masked and self.method.tiers[tier].trained is None
-        return trains_mask and not (selector.shared or everything)
 
     def upload(
         self,

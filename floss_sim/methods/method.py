@@ -291,6 +291,16 @@ class Method:
         """Whether clients train and upload only the entries that they downloaded."""
         return self.persistent is not None or isinstance(self.tiers[0].upload, SameMask)
 
+    def carries_mask(self, layout: Layout, tier: int, version: int) -> bool:
+        """Return whether a download itself carries the mask of the entries that train.
+
+        Its exact zeros are then sent, too.
+        """
+        selector = self.download_selector(tier, version)
+        everything = selector.count(layout) == layout.entries
+        trains_mask = self.is_masked and self.tiers[tier].trained is None
+        return trains_mask and not (selector.shared or everything)
+
     @property
     def _shares_all_masks(self) -> bool:
         return all(self.download_selector(tier, 0).shared for tier in range(len(self.tiers)))

@@ -4,13 +4,15 @@ Three things decide a size. The entries that travel: exact zeros are never sent,
 uploads many entries stay zero (:mod:`floss_sim.methods.touched_entries`). The bytes of their
 positions and of their values: those of uniform positions and normal values, times a ratio that
 recorded runs have (:mod:`floss_sim.methods.size_statistics`). Methods without recorded ratios
-(persistent masks, random or per-tensor selection, ranks) keep ratio 1.
+(persistent masks, random or per-tensor selection, ranks, turns, private entries) keep ratio 1;
+their zeros follow from what their uploads select (:mod:`floss_sim.methods.touched_by_uploads`).
 
 Shapes: J anchors (rounds), R rounds of a run.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -31,11 +33,13 @@ from floss_sim.methods.size_statistics import (
     size_statistics,
 )
 from floss_sim.methods.top_k_selectors import TopK
+from floss_sim.methods.touched_by_uploads import touched_share
 from floss_sim.methods.touched_entries import (
     anchor_rounds,
     start_groups,
     touched_shares,
 )
+from floss_sim.methods.zero_entries import sent_part
 from floss_sim.vectors.layout import SQUARE_LAYOUTS, Layout
 from floss_sim.wire import VALUE_CODES, framing
 from floss_sim.wire.prediction import index_bytes, value_bytes
@@ -106,14 +110,40 @@ class SizePredictor:
             size = MessageSize(self.layout.entries, count)
             return size.nbytes(self.method.down_values), count
         if way == "down":
-            size = self.method.download_size(self.layout, tier, version, held)
-            nbytes, count = size.nbytes(self.method.down_values), size.count
+            nbytes, count = self._download(tier, version, held)
             if self.method.backbone_change:
                 more, others = change_size(self.method, self.layout, self.cohort, version - held)
                 nbytes, count = nbytes + more, count + others
             return nbytes, count
         size = self.method.upload_size(self.layout, tier, version)
+        if self.method.zeroth_order:  # all that its steps changed, not the largest of more
+            nbytes = index_bytes(size.universe, size.count)
+            nbytes += value_bytes(size.count, size.count, self.method.up_values)
+            return framing.OVERHEAD_BYTES + nbytes, size.count
         return size.nbytes(self.method.up_values), size.count
+
+    def _download(self, tier: int, version: int, held: int) -> tuple[int, int]:
+        """Return the predicted bytes and entries of a download, without entries that are zero."""
+        method, layout = self.method, self.layout
+        size, values = method.download_size(layout, tier, version, held), method.down_values
+        share = self.touched_share(version)
+        if share == 1 or not size.count or method.carries_mask(layout, tier, version):
+            return size.nbytes(values), size.count
+        part = sent_part(method.download_selector(tier, version), layout, share)
+        value_part = part.count / size.count
+        nbytes = part.index_bytes(size.universe)
+        nbytes += math.ceil(value_part * value_bytes(size.universe, size.count, values))
+        return framing.OVERHEAD_BYTES + nbytes, part.count
+
+    def touched_share(self, version: int) -> float:
+        """Return the expected touched share of entries that start at zero, at a version.
+
+        Only for methods whose sizes do not follow recorded runs.
+        """
+        touched = self.statistics.touched
+        name = statistics_name(self.method, self.layout)
+        constants = touched.get(name, touched["floss"])
+        return touched_share(self.method, self.layout, self.cohort, version, constants)
 
     def messages(self, way: Way, tier: int, first: int, last: int) -> tuple[Ints, Ints]:
         """Return the predicted bytes and entries of the messages of some rounds (R, R).
@@ -129,6 +159,7 @@ class SizePredictor:
             course = size_course(self.method, self.layout, self.cohort, tier, way, self.statistics)
             return course.at(rounds_R)
         varies = self.method.persistent or self.method.is_scheduled or self.method.downloads_changes
+        varies = varies or way == "down"  # at first, many entries are zero
         versions = rounds_R - 1 if varies else [0]
         sizes_VW = np.array([self.message(way, tier, int(v)) for v in versions], dtype=np.int64)
         nbytes_R, counts_R = np.broadcast_to(sizes_VW, (rounds_R.size, 2)).T

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from floss_sim.errors import ConfigError
 from floss_sim.rng import LazyStream
 from floss_sim.vectors.density import format_density, kept_count, parse_density
-from floss_sim.vectors.layout import HEAD_KINDS, Layout
+from floss_sim.vectors.layout import HEAD_KINDS, Layout, TensorSpec
 from floss_sim.vectors.top_k import (
     Mask,
     Vector,
@@ -27,6 +27,7 @@ from floss_sim.vectors.top_k import (
 Scope = Literal["global", "tensor"]
 SCOPES: tuple[Scope, ...] = ("global", "tensor")
 EntryIndices = NDArray[np.intp]
+Tensors = tuple[TensorSpec, ...]
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,19 @@ class _FractionSelector:
 
         A group that is ranked keeps ``max(1, floor(density * entries))``, a dense head everything.
         """
-        return sum(count for _, count in self.groups(layout))
+        return sum(count for _, count in self.tensor_groups(layout))
 
     def groups(self, layout: Layout) -> Iterator[tuple[EntryIndices | slice, int]]:
         """Yield (positions, number of them kept) of each group that is ranked separately."""
-        for where, entries, is_head in _groups(layout, self.scope, self.dense_head):
-            yield where, entries if is_head else kept_count(entries, self.density)
+        places = _places(layout, self.scope, self.dense_head)
+        for where, (_, count) in zip(places, self.tensor_groups(layout), strict=True):
+            yield where, count
+
+    def tensor_groups(self, layout: Layout) -> Iterator[tuple[Tensors, int]]:
+        """Yield (tensors, number of entries kept) of each group that is ranked separately."""
+        for tensors, is_head in _groups(layout, self.scope, self.dense_head):
+            entries = sum(tensor.size for tensor in tensors)
+            yield tensors, entries if is_head else kept_count(entries, self.density)
 
     def _choose(self, values: Vector, count: int, draw: LazyStream) -> Mask:
         raise NotImplementedError
@@ -129,21 +137,30 @@ class RandomK(_FractionSelector):
 
 
 @lru_cache(maxsize=64)
-def _groups(
-    layout: Layout, scope: Scope, dense_head: bool
-) -> tuple[tuple[EntryIndices | slice, int, bool], ...]:
-    """Return (positions, number of entries, kept whole) of each separately ranked group."""
-    heads = [t for t in layout.tensors if dense_head and t.kind in HEAD_KINDS]
-    rest = [t for t in layout.tensors if t not in heads]
-    whole = [(layout.slices[t.name], t.size, True) for t in heads]
+def _groups(layout: Layout, scope: Scope, dense_head: bool) -> tuple[tuple[Tensors, bool], ...]:
+    """Return (tensors, kept whole) of each separately ranked group."""
+    heads = tuple(t for t in layout.tensors if dense_head and t.kind in HEAD_KINDS)
+    rest = tuple(t for t in layout.tensors if t not in heads)
+    whole = tuple(((t,), True) for t in heads)
     if scope == "tensor":
-        return (*whole, *((layout.slices[t.name], t.size, False) for t in rest))
-    if not rest:  # a layout without entries is FLoRA's download where a model has no new head
-        return tuple(whole)
-    if not heads:
-        return ((slice(0, layout.entries), layout.entries, False),)
-    where = np.concatenate([np.arange(layout.entries)[layout.slices[t.name]] for t in rest])
-    return (*whole, (where, where.size, False))
+        return (*whole, *(((t,), False) for t in rest))
+    # A layout without entries is FLoRA's download where a model has no new head.
+    return (*whole, (rest, False)) if rest else whole
+
+
+@lru_cache(maxsize=64)
+def _places(layout: Layout, scope: Scope, dense_head: bool) -> tuple[EntryIndices | slice, ...]:
+    """Return the positions of each separately ranked group."""
+    found: list[EntryIndices | slice] = []
+    for tensors, _ in _groups(layout, scope, dense_head):
+        if len(tensors) == len(layout.tensors):
+            found.append(slice(0, layout.entries))
+        elif len(tensors) == 1:
+            found.append(layout.slices[tensors[0].name])
+        else:
+            parts = [np.arange(layout.entries)[layout.slices[t.name]] for t in tensors]
+            found.append(np.concatenate(parts))
+    return tuple(found)
 
 
 Pick = Literal["largest", "random"]

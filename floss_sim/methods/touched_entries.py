@@ -43,6 +43,7 @@ _CERTAIN = 1 - 1e-12  # largest probability of an entry to be in an upload
 _LAST = 100_000  # rounds; later ones are as this one
 _DENSE_UNTIL = 20  # rounds, each of which is an anchor
 _RATIO = 1.12  # of an anchor to the one before
+STARTED = (LORA_A, HEAD_WEIGHT)  # kinds of tensors whose initial values are not zero
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,8 @@ class TouchConstants:
 
 def start_groups(layout: Layout) -> tuple[int, int, int]:
     """Return the entries of A, of the head's weight (neither starts at zero), and all others."""
-    adapter, head = (sum(t.size for t in layout.tensors if t.kind == k) for k in _STARTED)
+    adapter, head = (sum(t.size for t in layout.tensors if t.kind == k) for k in STARTED)
     return adapter, head, layout.entries - adapter - head
-
-
-_STARTED = (LORA_A, HEAD_WEIGHT)
 
 
 @lru_cache(maxsize=1)

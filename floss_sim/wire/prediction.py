@@ -14,6 +14,7 @@ from floss_sim.rng import stream
 from floss_sim.vectors.top_k import top_k_mask
 from floss_sim.wire import framing
 from floss_sim.wire.index_codes import MOST_RICE, range_bytes
+from floss_sim.wire.range_coder import COARSE, FINE
 from floss_sim.wire.value_codes import VALUE_CODES, ValueCode
 
 _SAMPLE = 1 << 20  # draws; a larger universe is replaced by a sample of the same density
@@ -55,6 +56,25 @@ def _rice_bytes(universe: int, count: int) -> int:
     rests = (math.exp(2**width * math.log1p(-share)) for width in range(32))
     bits = min(1 + width + rest / (1 - rest) for width, rest in enumerate(rests) if rest < 1)
     return 1 + math.ceil(count * bits / 8)
+
+
+def tensor_index_bytes(tensors: int) -> int:
+    """Return the predicted bytes by which index code *tensors* marks those that are sent whole.
+
+    Args:
+        tensors: Number of tensors, of which some are sent whole and some not at all.
+    """
+    return 2 + math.ceil(tensors * math.log2(FINE.last + 1) / 8)
+
+
+def rows_index_bytes(rows: int, sent: int) -> int:
+    """Return the predicted bytes by which index code *rows* marks those that are sent whole.
+
+    Args:
+        rows: Number of rows, of which some are sent whole and the others not at all.
+        sent: Number of rows that are sent.
+    """
+    return 2 + -(-(COARSE.last + 1) // 2) + index_bytes(rows, sent)
 
 
 @lru_cache(maxsize=4096)

@@ -79,10 +79,10 @@ def test_no_message_is_larger_than_a_plain_one(down: float, up: float, values: s
             assert (nbytes_R <= plain_nbytes(made.layout.entries) + 64).all()
 
 
-def test_a_method_without_statistics_keeps_its_simple_sizes():
+def test_a_method_without_statistics_keeps_its_simple_sizes_once_nothing_is_zero():
     method = method_from_name("sparse-adapter", density=1 / 4)
     made = RunConfig.of(load_task("digits"), method, rank=4)
-    for version in (0, 1, 5):
+    for version in (1, 5):
         size = method.download_size(made.layout, 0, version)
         predicted = made.sizes.message("down", 0, version)
         assert predicted == (size.nbytes("fp32"), size.count)

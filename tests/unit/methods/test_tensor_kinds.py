@@ -82,7 +82,8 @@ def test_predicted_messages_of_many_rounds_follow_the_turns():
     predictor = SizePredictor(rolora(up_density=1 / 2), SMALL, 5)
     nbytes_R, counts_R = predictor.messages("up", 0, 1, 5)
     assert counts_R.tolist() == [5, 4, 5, 4, 5]
-    assert predictor.messages("down", 0, 1, 5)[1].tolist() == [16] * 5
+    downs = predictor.messages("down", 0, 1, 5)[1].tolist()
+    assert downs[0] == 6 < downs[1] == downs[2] <= downs[3] == downs[4] <= 16  # A, then more of B
     assert [predictor.message("up", 0, v) for v in range(5)] == list(
         zip(nbytes_R.tolist(), counts_R.tolist(), strict=True)
     )

@@ -107,7 +107,7 @@ def test_the_product_agrees_with_the_paper_over_ten_rounds(
 
 def test_a_message_of_the_papers_setting_takes_less_than_18_kilobytes():
     sizes = RunConfig.of(load_task("digits"), fedkseed()).sizes
-    (down, sums), (up, steps) = (sizes.message(way, 0, 9) for way in ("down", "up"))
+    (down, sums), (up, steps) = (sizes.message(way, 0, 99) for way in ("down", "up"))
     assert (sums, steps) == (4096, 200)
     assert 3 * 4096 < down < 18_000  # values are packed
     assert 3 * 200 < up < 8 * 200
