@@ -221,7 +221,7 @@ def _plan(
     baselines = request.baselines()
     best = choice.recommendation
     shown = {**outcomes, **found}
-    horizons = {c: runs.horizon(c) for c in costs.searched}
+    horizons = {c: runs.horizons.rounds(c) for c in costs.searched}
     cap = costs.limit.private_rounds.get(best.cohort, request.max_rounds)
     result = SearchResult(shown, known, horizons, cap)
     reported = {best.candidate, *baselines.values()} & shown.keys()
@@ -252,10 +252,10 @@ def _plan(
             "grid_rounds": costs.grid_rounds,
             "limit_rounds": begun.limit_rounds(costs, runs.asked_rounds),
             "search_rounds": runs.asked_rounds,
-            "seed_rounds": runs.again_rounds,
+            "seed_rounds": runs.further.rounds,
             "ended_early": ended_early,
-            "replicated": len(runs.again),
-            "seeds": runs.seeds,
+            "replicated": len(runs.further.curves),
+            "seeds": runs.further.seeds,
             "trained_now_rounds": runs.trained,
             "trained_now_runs": len(runs.trained_runs),
             "runs": len(runs.runs),

@@ -212,7 +212,7 @@ class SearchPasses:
 
     def finish_round(self, candidate: Candidate, runs: CandidateRuns) -> int:
         """Return the round at which a candidate's run is finished."""
-        horizon = min(runs.horizon(candidate), self.costs.of[candidate].horizon)
+        horizon = min(runs.horizons.rounds(candidate), self.costs.of[candidate].horizon)
         return last_evaluated_round(max(1, horizon))
 
     def _unfinished_candidates(self, runs: CandidateRuns) -> list[Candidate]:

@@ -75,9 +75,9 @@ def _repeat_terms(passes: SearchPasses, runs: CandidateRuns) -> RepeatTerms:
     request = passes.request
     known = options_of(request, runs, runs.known_curves())
     made = {c: outcome.interval for c, outcome in known.items() if outcome.interval}
-    able = {c: interval for c, interval in made.items() if c not in runs.unrepeatable}
+    able = {c: interval for c, interval in made.items() if c not in runs.further.unrepeatable}
     searched = {c: interval for c, interval in able.items() if c in passes.costs.searched}
-    seeds = {c: len(curves) for c, curves in runs.again.items()}
+    seeds = {c: len(curves) for c, curves in runs.further.curves.items()}
     baselines = [c for c in request.baselines().values() if c in able]
     return searched, seeds, runs.targets, passes.rounds_left(runs), baselines
 

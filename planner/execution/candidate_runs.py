@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
@@ -10,12 +9,13 @@ from pathlib import Path
 from statistics import median
 
 from floss_sim.analysis.on_test import HitsOnTest
-from floss_sim.runs.calibration import Calibration, calibration_rounds
 from planner.candidates import Candidate
 from planner.curves import Curve, History
 from planner.execution.allowance import Allowance
-from planner.execution.candidate_records import CandidateRecords, curve_of
+from planner.execution.candidate_records import CandidateRecords
 from planner.execution.curve_store import Job, last_evaluated_round
+from planner.execution.further_seeds import FurtherSeeds
+from planner.execution.real_horizons import RealHorizons
 from planner.execution.trainer import Trainer
 from planner.execution.workers import TICK_S
 from planner.forecasts.intervals import KnownCurves
@@ -28,7 +28,6 @@ from planner.question.request import FURTHER_SEEDS, Request
 from planner.search.async_strategy import Step
 from planner.search.strategy import Extension
 
-_MIN_CALIBRATION_ROUNDS = 5  # rounds; fewer do not predict the bytes of later rounds
 Targets = dict[Candidate, int]
 
 
@@ -43,13 +42,11 @@ class CandidateRuns:
         trained_runs: Those of them that were trained since this object was made.
         targets: Last round of each run, by candidate; includes baselines and the rounds that
             :meth:`finish` adds to them.
-        again: Curves of runs that were repeated with further seeds, in their order, by candidate.
-        again_rounds: Number of rounds that were asked for with further seeds.
-        unrepeatable: Candidates of which a further seed diverged or was not finished.
+        further: Runs that were repeated with further seeds.
         steps: Decisions of an asynchronous search, in the order of begin.
         step_workers: Workers for which they were made.
-        calibrations: Ratio of real to predicted bytes in the first rounds, by candidate.
         records: What the runs have recorded.
+        horizons: Rounds that the candidates afford, by real bytes once they are known.
     """
 
     def __init__(
@@ -66,25 +63,20 @@ class CandidateRuns:
         self.trained = 0
         self.runs: set[Path] = set()
         self.trained_runs: set[Path] = set()
-        self.again: dict[Candidate, list[Curve]] = {}
-        self.again_rounds = 0
-        self.unrepeatable: set[Candidate] = set()
+        self.further = FurtherSeeds(request, trainer.store)
         self.steps: list[Step] = []
         self.step_workers = 0
-        self._repeated: list[Job] = []
         self._request = request
         self._costs = costs
         self._trainer = trainer
         self._store = trainer.store
         self._on_progress = on_progress
         self._allowance = allowance
-        self.calibrations: dict[Candidate, Calibration] = {}
-        self._first: dict[Candidate, int] = {}  # rounds trained when a calibration was made
-        self._horizons: dict[Candidate, int] = {}
         self._failed: set[Candidate] = set()
         self._waiting = [c for c in request.baselines().values() if c in costs.of]
         self.targets: dict[Candidate, int] = {}
         self.records = CandidateRecords(request, costs, trainer.store)
+        self.horizons = RealHorizons(costs, self.records)
         self._earlier = earlier
         self._expected = expected + sum(self._last_rounds(self._waiting).values())
         if earlier:  # whose baselines are trained
@@ -107,7 +99,7 @@ class CandidateRuns:
             self.asked[candidate] = max(rounds, self.asked.get(candidate, 0))
         baselines = self._baselines_beside(targets)
         self._stages += 1
-        shares = (rounds / self.horizon(c) for c, rounds in targets.items())
+        shares = (rounds / self.horizons.rounds(c) for c, rounds in targets.items())
         done = f"{len(targets)} run{'s' * (len(targets) != 1)} to {100 * median(shares):.0f} %"
         self._stage = f"stage {self._stages}: {done}"
         self._failed |= self._train({**targets, **baselines})
@@ -235,43 +227,18 @@ class CandidateRuns:
         known = [] if self._best is None else [self._best]
         self._best = max([*seen, *known], default=None)
 
-    def _calibrate(self, candidate: Candidate, asked: int) -> None:
-        """Correct a candidate's horizon by the real bytes of its first third, once asked for."""
-        rounds = last_evaluated_round(math.ceil(self._costs.of[candidate].horizon / 3))
-        known = candidate in self._horizons or candidate in self._failed
-        if known or asked < rounds or rounds < _MIN_CALIBRATION_ROUNDS:
-            return
-        made = self.records.calibration(candidate, calibration_rounds(rounds))
-        self.calibrations[candidate], self._first[candidate] = made, rounds
-        self._horizons[candidate] = self._costs.rounds(candidate, made)
-
-    def horizon(self, candidate: Candidate) -> int:
-        """Return the rounds that a candidate can afford, by real bytes once they are known."""
-        return self._horizons.get(candidate, self._costs.of[candidate].horizon)
-
     def calibration_values(self, candidate: Candidate) -> dict[str, float]:
         """Return a candidate's ratios of real to predicted bytes, and the rounds that it affords.
 
         A finished run also has the relative error of these ratios in its later rounds.
         """
-        made = self.calibrations.get(candidate)
-        if made is None:
-            return {}
-        told = {
-            "down_calibration": made.down,
-            "up_calibration": made.up,
-            "calibrated_rounds": self.horizon(candidate),
-        }
-        first, last = self._first[candidate], self.targets[candidate]
-        if self._has_finished(candidate) and last > first:
-            error = made.error(self.records.calibration(candidate, range(first + 1, last + 1)))
-            told |= {"down_error": error.down, "up_error": error.up}
-        return told
+        finished = candidate in self.targets and self._has_finished(candidate)
+        return self.horizons.values(candidate, self.targets[candidate] if finished else None)
 
     @property
     def asked_rounds(self) -> int:
         """Rounds that were asked for in all, with other seeds too; without baselines."""
-        return sum(self.asked.values()) + self.again_rounds
+        return sum(self.asked.values()) + self.further.rounds
 
     def finish(self, candidates: Iterable[Candidate], reserved: int = 0) -> None:
         """Extend finished runs with the budget that their real bytes have left over.
@@ -342,32 +309,8 @@ class CandidateRuns:
         """
         self._stage = "finalists and baselines with further seeds"
         order = sorted(candidates, key=lambda c: -self.targets[c])  # longest first, stable
-        jobs: list[Job] = []
-        numbers = {c: len(self.again.get(c, ())) for c in order}
-        for c in order:
-            numbers[c] += 1
-            jobs.append((self._with_seed(numbers[c]).config(c), self.targets[c]))
-        self._repeated += jobs
-        trained = self._train_jobs(jobs)
-        for c, (config, rounds), ran in zip(order, jobs, trained, strict=True):
-            folder = self._store.folder(config)
-            reached = min(rounds, folder.manifest().rounds)
-            self.again_rounds += rounds if ran is None else reached
-            whole = ran is not None and reached == rounds  # None: the run diverged
-            if whole and c not in self.unrepeatable:
-                self.again.setdefault(c, []).append(curve_of(folder, rounds))
-            else:
-                self.unrepeatable.add(c)
-
-    def _with_seed(self, number: int) -> Request:
-        """Return the request with its seed, number 0, or with a further one."""
-        return replace(self._request, seed=self._request.seed + number)
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """Seeds of the finished runs, the request's first."""
-        most = max(map(len, self.again.values()), default=0)
-        return tuple(range(self._request.seed, self._request.seed + 1 + most))
+        jobs = self.further.ask(order, self.targets)
+        self.further.note(order, jobs, self._train_jobs(jobs))
 
     def _all_targets(self) -> Targets:
         """Return the last round of each run, those of earlier passes included."""
@@ -379,7 +322,7 @@ class CandidateRuns:
     def _done_rounds(self) -> int:
         """Return the rounds of all runs that the store holds, those of other seeds included."""
         pairs = [(self.records.folder(c), last) for c, last in self._all_targets().items()]
-        pairs += [(self._store.folder(config), last) for config, last in self._repeated]
+        pairs += [(self._store.folder(config), last) for config, last in self.further.jobs]
         return sum(min(last, folder.manifest().rounds) for folder, last in pairs)
 
     def asked_jobs(self) -> list[Job]:
@@ -388,7 +331,7 @@ class CandidateRuns:
         Baselines outside the search are not among them.
         """
         jobs = [(self._request.config(c), last) for c, last in self.asked.items()]
-        return [*jobs, *self._repeated]
+        return [*jobs, *self.further.jobs]
 
     def _report(self) -> None:
         done = self._done_rounds()
@@ -432,11 +375,12 @@ class CandidateRuns:
         Rounds that other searches have trained beyond them are hidden, so that the same request
         gives the same plan.
         """
-        self._calibrate(candidate, rounds)
+        if candidate not in self._failed:
+            self.horizons.note(candidate, rounds)
         return replace(
             self.records.curve(candidate, rounds),
             failed=candidate in self._failed,
-            horizon=self._horizons.get(candidate),
+            horizon=self.horizons.real(candidate),
         )
 
     def outcome(self, candidate: Candidate) -> Outcome | None:
@@ -481,7 +425,7 @@ class CandidateRuns:
         curves = dict(more or {})
         for candidate, curve in self.history().items():
             curves[candidate] = max(curve, curves.get(candidate, curve), key=lambda c: c.rounds)
-        return self._request.known_curves(curves, self.again)
+        return self._request.known_curves(curves, self.further.curves)
 
     def finished_candidates(self) -> list[Candidate]:
         """Return the candidates, baselines included, that reached their horizon.
@@ -509,7 +453,7 @@ class CandidateRuns:
     def failed_runs(self) -> list[FailedRun]:
         """Return the runs that failed on a cluster, those of further seeds included."""
         return [
-            FailedRun(candidate=c, seed=self._with_seed(number).seed, reason=reason)
+            FailedRun(candidate=c, seed=self.further.with_seed(number).seed, reason=reason)
             for c in sorted(self._all_targets())
             for number in range(1 + FURTHER_SEEDS)
             if (reason := self._failure(c, number)) is not None
@@ -519,14 +463,13 @@ class CandidateRuns:
         state = self._trainer.state
         if state is None or not state.failures:
             return None
-        return self._trainer.failure(self._with_seed(number).config(candidate))
+        return self._trainer.failure(self.further.with_seed(number).config(candidate))
 
     def _has_finished(self, candidate: Candidate) -> bool:
         return self._is_at_horizon(candidate) and candidate not in self._failed
 
     def _is_at_horizon(self, candidate: Candidate) -> bool:
-        shorter = min(self.horizon(candidate), self._costs.of[candidate].horizon)
-        return self.targets[candidate] >= last_evaluated_round(max(1, shorter))
+        return self.targets[candidate] >= self.horizons.shorter(candidate)
 
     def hits_on_test(self, outcomes: Sequence[Outcome]) -> dict[Candidate, list[HitsOnTest]]:
         """Return what runs get right on the test split, measured once and cached in the store.
@@ -535,9 +478,9 @@ class CandidateRuns:
         After :meth:`stop`, only cached results are used, and runs without one are left out.
         """
         runs = [
-            (outcome.candidate, self._with_seed(k).config(outcome.candidate), outcome.rounds)
+            (outcome.candidate, self.further.with_seed(k).config(outcome.candidate), outcome.rounds)
             for outcome in outcomes
-            for k in range(1 + len(self.again.get(outcome.candidate, ())))
+            for k in range(1 + len(self.further.curves.get(outcome.candidate, ())))
         ]
         jobs = [(config, rounds) for _, config, rounds in runs]
         hits: Sequence[HitsOnTest | None]

@@ -45,7 +45,7 @@ def test_each_other_method_has_an_average_run_reserved():
 
 
 def test_a_search_over_methods_finishes_one_run_of_each(digits: RunConfig, tmp_path: Path):
-    space = method_space(digits.task, grid([2], [1.0], [1.0]), ["floss", "fed-sb", "full"])
+    space = method_space(digits.task, grid([2], [1.0], [1.0]), ["floss", "fed-sb", "dense"])
     request = Request.of(
         "digits", "paper-200-20", budget="4-dense-rounds", candidates=space.candidates,
         reference_rank=2, max_rounds=2, effort=1, lr_test=False, left_out_methods=space.left_out,
@@ -54,9 +54,9 @@ def test_a_search_over_methods_finishes_one_run_of_each(digits: RunConfig, tmp_p
     made.save(tmp_path / "plan")
     assert read_plan(tmp_path / "plan").methods == made.methods
     by = {one.method: one for one in made.methods}
-    assert set(by) == {"floss", "fed-sb", "full"}
+    assert set(by) == {"floss", "fed-sb", "dense"}
     assert all(by[name].run and by[name].run.counts for name in ("floss", "fed-sb"))
-    assert by["full"].lacks == "refused"
+    assert by["dense"].lacks == "refused"
     best = made.methods[0].run
     assert best
     assert best.interval.mean == made.best_accuracy
