@@ -324,7 +324,7 @@ class RunConfig:
         trajectory = {**self.trajectory(learner), **(conditions or {})}
         return {
             "record_version": RECORD_VERSION,
-            "floss_sim": version("floss-sim"),
+            "floss_sim": _own_version(),
             "fingerprint": fingerprint(trajectory),
             "method": self.method.name,
             "work": self.work.to_json(),
@@ -379,6 +379,12 @@ def _clients(data: TaskData, fleet: PartitionSection, seed: int) -> tuple[Indice
 def _update(section: SectionT, changes: Mapping[str, Any] | None) -> SectionT:
     changed = {**section.model_dump(), **(changes or {})}
     return documents.validate(changed, type(section), ConfigError, "settings")
+
+
+@cache
+def _own_version() -> str:
+    """Return the installed version of this package, which is read from a file."""
+    return version("floss-sim")
 
 
 @cache

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import commands
@@ -27,9 +28,19 @@ from floss_sim.training.models.flat_model import build_flat_model
 from floss_sim.units import format_bytes
 from floss_sim.wire import decode
 
+Logits = Callable[[Path, str], tuple[np.ndarray, dict[str, str]]]
 BACKBONE = Path(floss_sim.tasks.__file__).parent / "digits_backbone"
-# The package and its test helpers are not importable in the fresh process.
-ISOLATED = "import sys; sys.path = [p for p in sys.path if 'floss' not in p]\n"
+# The package and its test helpers are not importable in the fresh process. Programs share no names.
+SERVE = """
+import json, os, sys
+sys.path = [p for p in sys.path if 'floss' not in p]
+answers, sys.stdout = sys.stdout, sys.stderr
+for line in sys.stdin:
+    folder, program = json.loads(line)
+    os.chdir(folder)
+    exec(program, {"__name__": "__main__"})
+    print("done", file=answers, flush=True)
+"""
 OF_TEXTS = """
 inputs = tokenizer(texts, truncation=True, padding=True, return_tensors="pt")
 logits = model(**inputs).logits
@@ -37,19 +48,33 @@ logits = model(**inputs).logits
 OF_IMAGES = "logits = model(pixel_values=torch.from_numpy(np.load('images.npy'))).logits\n"
 
 
-def fresh_logits(folder: Path, code: str) -> tuple[np.ndarray, dict[str, str]]:
-    """Return logits and class names that the lines of a card and further code give."""
-    lines = card_lines(folder)
-    assert len(lines) <= 6
-    ends = "np.save('logits.npy', logits.detach().numpy())\nprint(model.config.id2label)"
-    program = "\n".join(["import numpy as np, torch", *lines, code, ends])
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", ISOLATED + program], cwd=folder, text=True,
-        capture_output=True, env={"PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    found = re.findall(r"(\d+): '([^']*)'", done.stdout)
-    return np.load(folder / "logits.npy"), dict(found)
+@pytest.fixture(scope="module")
+def fresh_logits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logits]:
+    """Return a function: logits and class names that the lines of a card and further code give.
+
+    The cards of all tests run in one fresh process: its libraries take seconds to import.
+    """
+    said = tmp_path_factory.mktemp("fresh") / "stderr"
+    with said.open("w") as errors, subprocess.Popen(
+        [sys.executable, "-I", "-c", SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=errors, text=True, env={"PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1"},
+    ) as process:  # fmt: skip
+
+        def logits(folder: Path, code: str) -> tuple[np.ndarray, dict[str, str]]:
+            lines = card_lines(folder)
+            assert len(lines) <= 6
+            ends = (
+                "np.save('logits.npy', logits.detach().numpy())\n"
+                "open('names', 'w').write(str(model.config.id2label))"
+            )
+            program = "\n".join(["import numpy as np, torch", *lines, code, ends])
+            process.stdin.write(json.dumps([str(folder), program]) + "\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "done\n", said.read_text()
+            names = re.findall(r"(\d+): '([^']*)'", (folder / "names").read_text())
+            return np.load(folder / "logits.npy"), dict(names)
+
+        yield logits
 
 
 def recorded_logits(config: RunConfig, folder: Path, x: np.ndarray) -> np.ndarray:
@@ -89,7 +114,7 @@ def run(monkeypatch, capfd, out: Path, *words: str) -> dict:
     return json.loads(said)
 
 
-def test_a_run_of_texts(monkeypatch, capfd, tmp_path: Path):
+def test_a_run_of_texts(fresh_logits: Logits, monkeypatch, capfd, tmp_path: Path):
     path = write_own_task(tmp_path, "bert", TEXTS, ["q", "v"])
     out = tmp_path / "run"
     network = tmp_path / "net.toml"
@@ -117,7 +142,9 @@ def test_a_run_of_texts(monkeypatch, capfd, tmp_path: Path):
 
 
 @pytest.mark.parametrize(("method", "name"), [("dense", "adapter"), ("bitfit", "model")])
-def test_a_run_of_images(monkeypatch, capfd, tmp_path: Path, method: str, name: str):
+def test_a_run_of_images(
+    fresh_logits: Logits, monkeypatch, capfd, tmp_path: Path, method: str, name: str
+):
     out, ranks = tmp_path / "run", ["--rank", "2"] * (method == "dense")
     run(monkeypatch, capfd, out, *ranks, "--method", method, "--rounds", "1")
     config = RunConfig.of(load_task("digits"), method_from_name(method), rank=2)

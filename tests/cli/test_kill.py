@@ -17,13 +17,13 @@ import pytest
 from floss_sim.records import RunFolder
 
 RUN = [
-    "--rank", "2", "--down-density", "1/4", "--up-density", "1/16", "--rounds", "60",
+    "--rank", "2", "--down-density", "1/4", "--up-density", "1/16", "--rounds", "30",
     "--eval-every", "7", "--json",
 ]  # fmt: skip
 PLAN = [
-    "--no-report", "--budget", "4-dense-rounds", "--upload-ratio", "16",
+    "--no-report", "--budget", "2-dense-rounds", "--upload-ratio", "16",
     "--ranks", "1,2", "--down-densities", "1/4", "--up-densities", "1/16", "--reference-rank",
-    "2", "--max-rounds", "20", "--effort", "1", "--workers", "2", "--json",
+    "2", "--max-rounds", "6", "--effort", "1", "--workers", "2", "--json",
 ]  # fmt: skip
 # Each round is committed, so that a run stops after a commit or within one.
 RUN_OF_COMMITS = """
@@ -81,13 +81,13 @@ def test_a_run_that_was_interrupted_and_killed_resumes_to_the_same_data(
     interrupted_at = committed(other)
     code, _ = stopped(other, signal.SIGKILL, moments.uniform(0.0, 0.3))
     assert code == -signal.SIGKILL
-    assert 0 < interrupted_at < committed(other) < 60
+    assert 0 < interrupted_at < committed(other) < 30
     (other / "rounds-000003-deadbeef.parquet").write_bytes(b"half")  # died while writing
     resumed = finish(other)
     one, other = (RunFolder.read(tmp_path / name) for name in ("whole", "other"))
     assert other.record().rounds.equals(one.record().rounds)
     assert other.record().transfers.equals(one.record().transfers)
-    assert other.model(60) == one.model(60)
+    assert other.model(30) == one.model(30)
     assert {**resumed, "out": ""} == {**whole, "out": ""}
     checkpoints = [dict(folder.snapshot().tensors) for folder in (one, other)]
     assert all((checkpoints[0][name] == checkpoints[1][name]).all() for name in checkpoints[0])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import call
+from commands import call, printed
 from networks import DRAWN
 
 from floss_sim import RunFolder, load_profile, retime
@@ -18,25 +19,35 @@ from floss_sim.records.file_names import NETWORK
 from floss_sim.units import format_duration
 
 Command = Callable[..., tuple[int, str, str]]
+MINE = DRAWN.replace('"drawn"', '"mine"')
 
 
 @pytest.fixture
 def command(monkeypatch, capfd, tmp_path: Path) -> Command:
     """Call ``floss-sim`` in a folder of its own; return its exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
-    Path("mine.toml").write_text(DRAWN.replace('"drawn"', '"mine"'), encoding="utf-8")
+    Path("mine.toml").write_text(MINE, encoding="utf-8")
     return lambda *words: call(monkeypatch, capfd, "floss-sim", *words)
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the run ``runs/first`` and its network, ``moved.toml``."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        Path("mine.toml").write_text(MINE, encoding="utf-8")
+        words = ["--rank", "1", "--rounds", "3", "--network", "mine.toml", "--out", "runs/first"]
+        printed(patch, "floss-sim", "run", *words)
+    return (folder / "mine.toml").rename(folder / "moved.toml").parent
+
+
 @pytest.fixture
-def profile(command: Command) -> NetworkProfile:
+def profile(command: Command, trained: Path) -> NetworkProfile:
     """The network of the run ``runs/first``, whose file is gone."""
-    words = ["--rank", "1", "--rounds", "3", "--network", "mine.toml", "--out", "runs/first"]
-    code, _, err = command("run", *words)
-    assert code == 0, err
-    made = load_profile("mine.toml")
-    Path("mine.toml").rename("moved.toml")
-    return made
+    Path("mine.toml").unlink()
+    shutil.copytree(trained, ".", dirs_exist_ok=True)
+    return load_profile("moved.toml")
 
 
 def interval(profile: NetworkProfile, **changes: float) -> list[float]:
@@ -115,7 +126,8 @@ def test_a_damaged_network_is_one_line(command: Command, profile: NetworkProfile
         assert f"{NETWORK} is damaged" in err
 
 
-def test_a_run_that_fails_at_once_leaves_no_folder(command: Command):
+def test_a_run_that_fails_at_once_leaves_no_folder(command: Command, monkeypatch):
+    monkeypatch.setattr("floss_sim.simulator.rounds._MOST_ATTEMPTS", 10)
     text = Path("mine.toml").read_text(encoding="utf-8")
     Path("mine.toml").write_text(f"{text}dropout = 0.9999999\n", encoding="utf-8")
     words = ["--rank", "1", "--rounds", "2", "--network", "mine.toml", "--out", "runs/few"]

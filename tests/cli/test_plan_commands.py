@@ -10,7 +10,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -49,11 +48,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     asked = [word for word in MAKE[1:] if word != "--no-report"]
     words = [*asked, "--out", "plan", "--also", "2-dense-rounds,lte:2s"]
-    done = subprocess.run(
-        [sys.executable, "-m", "planner", *words], capture_output=True, text=True, check=True,
-        cwd=folder, env={**os.environ, "COLUMNS": "80", "FLOSS_SIM_STORE": str(folder / "store")},
-    )  # fmt: skip
-    (folder / "printed").write_text(done.stdout, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("COLUMNS", "80")
+        patch.setenv("FLOSS_SIM_STORE", str(folder / "store"))
+        (folder / "printed").write_text(
+            commands.printed(patch, "floss-plan", *words), encoding="utf-8"
+        )
     return folder
 
 
@@ -323,7 +324,7 @@ def test_ctrl_c_leaves_the_best_plan_so_far(tmp_path: Path):
     def interrupted(store: Path, out: Path, finished: int) -> subprocess.CompletedProcess:
         words = [*MAKE[1:], "--task", "digits", "--out", str(out), "--search", "grid",
                  "--max-rounds", "10", "--budget", "5-dense-rounds", "--ranks", "1,2,4",
-                 "--down-densities", "1,1/4", "--store", str(store)]  # fmt: skip
+                 "--down-densities", "1,1/4", "--store", str(store), "--workers", "1"]  # fmt: skip
         process = subprocess.Popen(
             [*commands.interruptible("planner.cli"), *words],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
