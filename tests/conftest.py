@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gc
+from collections.abc import Generator, Iterator
 from itertools import count
 
 import pytest
@@ -14,6 +15,20 @@ from floss_sim import RunConfig, dense, floss, load_profile, load_task
 from floss_sim.network import NetworkProfile
 
 _NUMBERS = count()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect tests without collections of garbage, which took a quarter of the time.
+
+    Nothing that was imported is garbage: later collections need not look at it either.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,24 @@ MAKE = [
 ENDS = ("low", "mean", "high")
 
 
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a plan, the JSON that its command printed, and the store."""
+    folder = tmp_path_factory.mktemp("planned")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("FLOSS_SIM_STORE", str(folder / "store"))
+        said = commands.printed(patch, *MAKE, "--json", "--out", "plan")
+        (folder / "printed.json").write_text(said, encoding="utf-8")
+    return folder
+
+
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path):
+def call(
+    planned: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+):  # fmt: skip
+    shutil.copytree(planned, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("FLOSS_SIM_STORE", str(tmp_path / "store"))
@@ -76,7 +93,7 @@ def shown(content: dict[str, Any]) -> list[tuple[tuple[Candidate, int], Any, flo
 def test_every_surface_gives_a_run_the_same_accuracy(call, tmp_path: Path):
     front = json.loads(call(*MAKE, "--pareto", "--also", "2-dense-rounds", "--json"))
     missed = json.loads(call(*MAKE, "--target", "0.999", "--json"))
-    plain = json.loads(call(*MAKE, "--json", "--out", "plan"))
+    plain = json.loads((tmp_path / "printed.json").read_text(encoding="utf-8"))
     known = door(tmp_path / "store")
     assert front["front"] and plain["cheaper"] and front["also"]
     best = plain["recommendation"]
@@ -128,7 +145,7 @@ def _bar(container: Any) -> tuple[float, float, float]:
 
 
 def test_a_target_is_reached_by_the_accuracy_that_is_shown(call, tmp_path: Path):
-    plain = json.loads(call(*MAKE, "--json"))
+    plain = json.loads((tmp_path / "printed.json").read_text(encoding="utf-8"))
     target = plain["recommendation"]["validation_accuracy"] - 0.02
     made = json.loads(call(*MAKE, "--target", f"{target:.6f}", "--json", "--out", "aimed"))
     best = made["recommendation"]
