@@ -70,11 +70,11 @@ def test_objectives_share_one_store(
 
     code, out, _ = call(
         "--values", "fp32,int8", "--cohorts", "3,5", "--depths", "all,1", "--json",
-        "--effort", "0.25",
+        "--up-densities", "1/16", "--effort", "0.25",
     )  # fmt: skip
     wide = json.loads(out)
     assert code == 0
-    assert wide["effort"]["searched"] == 32
+    assert wide["effort"]["searched"] == 16
     assert {cost["depth"] for cost in wide["costs"]} == {1, 4} == {*wide["request"]["depth"]}
     assert wide["request"]["values"] == ["fp32", "int8"]
     assert {cost["cohort_size"] for cost in wide["costs"]} == {3, 5}

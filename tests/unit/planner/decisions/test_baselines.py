@@ -164,9 +164,8 @@ def test_baselines_take_the_workers_that_a_search_leaves_idle_and_change_nothing
         store = CurveStore(tmp_path / str(workers), "cpu")
         return CountingTrainer(training, store, workers)
 
-    plans = [make_plan(request, trainer(n), lambda told: None) for n in (1, 2, 3)]
-    first, second, third = (plan.to_json() for plan in plans)
-    assert first == second == third
+    plans = [make_plan(request, trainer(n), lambda told: None) for n in (1, 3)]
+    assert plans[0].to_json() == plans[1].to_json()
     assert all(plans[0].baselines.values())
     first_stages = [i for i, stage in enumerate(stages) if len(stage[True]) == 2]
     assert first_stages[0] == 0  # one worker: whole, beside the first runs

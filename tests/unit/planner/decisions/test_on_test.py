@@ -53,9 +53,9 @@ def test_seeds_vary_as_they_do_on_validation():
 
 MAKE = [
     "floss-plan", "--no-report",
-    "--budget", "7-dense-rounds", "--upload-ratio", "16", "--ranks", "1,4",
+    "--budget", "3-dense-rounds", "--upload-ratio", "16", "--ranks", "1,4",
     "--down-densities", "1", "--up-densities", "1/16,1/64", "--reference-rank", "4",
-    "--max-rounds", "7", "--effort", "1", "--workers", "2", "--json",
+    "--max-rounds", "3", "--effort", "1", "--workers", "2", "--json",
 ]  # fmt: skip
 
 

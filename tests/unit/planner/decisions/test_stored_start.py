@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +44,26 @@ def start(request: Request, store: CurveStore):
     return stored_start(request, costs, store, effort_of_fraction(request, costs).rounds)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Plan, list]]:
+    """Return a function: a search's store, its plan and the progress; made once for all tests."""
+
+    @cache
+    def made(search: str) -> tuple[Path, Plan, list]:
+        path = tmp_path_factory.mktemp(search)
+        with pytest.MonkeyPatch.context() as patch:
+            return path, *planned(asked(search=search), CurveStore(path, "cpu"), patch)
+
+    return made
+
+
 @pytest.mark.parametrize("search", SEARCHES)
 def test_a_search_that_the_store_holds_is_followed_to_its_end(
-    search: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole, search: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    path, plan, _ = whole(search)
+    shutil.copytree(path, tmp_path, dirs_exist_ok=True)
     request, store = asked(search=search), CurveStore(tmp_path, "cpu")
-    plan, _ = planned(request, store, monkeypatch)
     files = sorted(tmp_path.rglob("*/*"))
     found = start(request, store)
     assert found.is_whole
@@ -66,11 +82,10 @@ def test_an_empty_store_takes_a_search_nowhere(tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_search_is_followed_up_to_the_first_rounds_that_the_store_lacks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_search_is_followed_up_to_the_first_rounds_that_the_store_lacks(whole, tmp_path: Path):
+    path, plan, _ = whole("halving")
+    shutil.copytree(path, tmp_path, dirs_exist_ok=True)
     request, store = asked(search="halving"), CurveStore(tmp_path, "cpu")
-    plan, _ = planned(request, store, monkeypatch)
     best: Candidate = plan.recommendation.candidate
     folder = store.find(request.config(best))
     rounds = folder.manifest().rounds
@@ -85,11 +100,14 @@ def test_a_search_is_followed_up_to_the_first_rounds_that_the_store_lacks(
     ("search", "target"), [*((s, None) for s in SEARCHES), ("race", 0.5), ("race", 0.99)]
 )
 def test_progress_counts_up_to_one_number_of_rounds(
-    search: str, target: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole, search: str, target: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """With a target, a search has several passes."""
     request = asked(search=search, objective=Objective(target))
-    plan, seen = planned(request, CurveStore(tmp_path, "cpu"), monkeypatch)
+    if target is None:
+        _, plan, seen = whole(search)
+    else:
+        plan, seen = planned(request, CurveStore(tmp_path, "cpu"), monkeypatch)
     counted = [now for now in seen if now.expected]
     assert counted
     done = [now.done for now in counted]
