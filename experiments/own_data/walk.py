@@ -83,10 +83,11 @@ class Size(NamedTuple):
     budget: str
     max_rounds: int
     up_densities: str
+    length: int  # tokens of a made message
 
 
-FULL = Size(3000, 60, 1000, "20MB", max_rounds=60, up_densities="1/4,1/16")
-QUICK = Size(240, 12, 300, "4MB", max_rounds=8, up_densities="1/16")
+FULL = Size(3000, 60, 1000, "20MB", max_rounds=60, up_densities="1/4,1/16", length=16)
+QUICK = Size(200, 12, 300, "4MB", max_rounds=8, up_densities="1/16", length=8)
 
 
 def main() -> None:
@@ -149,7 +150,7 @@ def own_task(out: Path, messages: Path | None, size: Size) -> list[str]:
     held_out = max(40, len(rows) // 10)
     text = TASK.format(
         dataset=path.resolve().as_posix(), classes=classes, clients=users, held_out=held_out,
-        length=16 if messages is None else 64,
+        length=size.length if messages is None else 64,
     )  # fmt: skip
     (out / "task.toml").write_text(text, encoding="utf-8")
     folder = importlib.import_module(BACKBONE).MODEL_DIR
