@@ -17,6 +17,28 @@ MODELS = {
     "me/small": FILES, "me/gated": GATED, "me/bare": {"model.safetensors": b"weights"},
     "me/broken": {"config.json": b"{"}, "me/list": {"config.json": b"[]"},
 }  # fmt: skip
+# Code, stdout and stderr of a command line for each backbone: a process takes a second to start.
+EACH = """
+import contextlib, io, json, sys
+from floss_sim.cli import main
+told, words, names = {}, sys.argv[1:3], sys.argv[3:]
+for name in names:
+    sys.argv = ["floss-sim", "estimate", *words, "--backbone", name, "--fetch"]
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as stop:
+            told[name] = (stop.code, out.getvalue(), err.getvalue())
+print(json.dumps(told))
+"""
+REFUSED = {
+    "me/absent": "does not exist on the hub, or is private",
+    "me/gated": "is gated on the hub: ask for access",
+    "me/bare": "has no config.json on the hub",
+    "me/broken": "cannot read",
+    "me/list": "cannot read",
+}
 
 
 @pytest.fixture
@@ -25,15 +47,23 @@ def hub():
         yield served
 
 
-def call(tmp_path, address, *words):
+def call(tmp_path, address, *words, program=("-m", "floss_sim", "estimate")):
     settings = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "hf"), "NO_PROXY": "127.0.0.1",
                 "FLOSS_SIM_LAYOUTS": str(tmp_path / "layouts")}  # fmt: skip
     hidden = ("HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_TOKEN")
     kept = {name: value for name, value in os.environ.items() if name not in hidden}
-    command = [sys.executable, "-m", "floss_sim", "estimate", "--rank", "2", *words]
+    command = [sys.executable, *program, "--rank", "2", *words]
     return subprocess.run(
         command, env={**kept, **settings}, capture_output=True, text=True, check=False
     )
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory):
+    with made_hub(MODELS) as (_, address):
+        ran = call(tmp_path_factory.mktemp("refused"), address, *REFUSED, program=("-c", EACH))
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
 
 
 def test_the_config_alone_is_downloaded_and_kept(tmp_path, hub):
@@ -50,22 +80,13 @@ def test_the_config_alone_is_downloaded_and_kept(tmp_path, hub):
     assert len(served.requests) == asked
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("me/absent", "does not exist on the hub, or is private"),
-        ("me/gated", "is gated on the hub: ask for access"),
-        ("me/bare", "has no config.json on the hub"),
-        ("me/broken", "cannot read"),
-        ("me/list", "cannot read"),
-    ],
-)
-def test_what_the_hub_does_not_have_is_one_line(tmp_path, hub, name, said):
-    ran = call(tmp_path, hub[1], "--backbone", name, "--fetch")
+@pytest.mark.parametrize(("name", "said"), REFUSED.items())
+def test_what_the_hub_does_not_have_is_one_line(refused, name, said):
+    code, out, err = refused[name]
 
-    assert (ran.returncode, ran.stdout, len(ran.stderr.splitlines())) == (2, "", 1), ran.stderr
-    assert f"backbone {name!r}" in ran.stderr
-    assert said in ran.stderr
+    assert (code, out, len(err.splitlines())) == (2, "", 1), err
+    assert f"backbone {name!r}" in err
+    assert said in err
 
 
 def test_a_hub_that_does_not_answer_is_one_line(tmp_path):
