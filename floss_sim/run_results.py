@@ -73,7 +73,7 @@ def own_test_accuracy(
 
 def model_folder(folder: RunFolder, config: RunConfig) -> Path:
     """Return the folder of the exported adapter; of the model, where the method has no adapters."""
-    return folder.path / ("adapter" if config.method.is_saved_as_adapter else "model")
+    return folder.path / config.method.saved_as
 
 
 def write_plot(folder: RunFolder, record: RunRecord, config: RunConfig, network: str) -> None:

@@ -316,12 +316,14 @@ def _card_facts(applied: AppliedPlan) -> dict[str, str]:
 
 
 def write_model(applied: AppliedPlan, out: Path) -> None:
-    """Write the adapter and ``curve.csv`` into a folder that exists.
+    """Write the adapter, or the whole model, and ``curve.csv`` into a folder that exists.
 
     Raises:
         RecordError: The store lacks the model of the last round, or a file cannot be written.
     """
     model = applied.folder.model(applied.outcome.rounds)
-    replace_adapter(applied.config, model, out / "adapter", _card_facts(applied))
+    replace_adapter(
+        applied.config, model, out / applied.config.method.saved_as, _card_facts(applied)
+    )
     with replace_file(out / "curve.csv") as temporary, temporary.open("wb") as file:
         csv.write_csv(realised_curve(applied), file)

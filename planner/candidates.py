@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -76,6 +77,15 @@ class Candidate:
     def has_rank(self) -> bool:
         """Whether the method has an adapter, and so a rank."""
         return search_axes(self.method).has_rank
+
+    @property
+    def idle_axes(self) -> tuple[str, ...]:
+        """The optional axes whose values change nothing in a run; a search leaves them at 0.
+
+        Raises:
+            ConfigError: The method cannot be searched, or has no such options.
+        """
+        return _idle_axes(self.method, self.options)
 
     @property
     def rank_text(self) -> str:
@@ -169,6 +179,15 @@ class Candidate:
         return {k: v for k, v in vars(self).items() if k in own or v != getattr(DEFAULTS, k)}
 
 
+@lru_cache(maxsize=1024)
+def _idle_axes(method: str, options: str) -> tuple[str, ...]:
+    one = Candidate(1, 0.5, 0.5, method=method, options=options)
+    made, depth = one.as_method(), ("depth",) * (not one.has_rank)
+    seeds = made.zeroth_order
+    rates = ("server_lr",) * made.server_averages + ("client_lr",) * bool(seeds and seeds.rate)
+    return depth + rates
+
+
 DEFAULTS = Candidate(1, 1.0, 1.0)  # optional axes equal to these are omitted from names and JSON
 
 
@@ -213,7 +232,8 @@ def with_axes(
 
     Methods of one density are combined only with pairs of equal densities below 1 (a density of 1
     would be dense), methods of none with densities of 1. Numbers that only a method has take the
-    values of :data:`floss_sim.methods.search_axes.SEARCH_AXES`.
+    values of :data:`floss_sim.methods.search_axes.SEARCH_AXES`. An axis that changes no run of a
+    method, such as the depth where there is no adapter, stays at the task's value.
 
     Args:
         candidates: Candidates with their ranks and densities.
@@ -260,11 +280,9 @@ def with_axes(
     )  # fmt: skip
     _check_count([made, *map(set, axes)])
     shared = [name for name in OPTIONAL_AXES if name not in ("method", "options")]
-    return sorted(
-        replace(candidate, **dict(zip(shared, chosen, strict=True)))
-        for candidate in made
-        for chosen in product(*map(dict.fromkeys, axes))
-    )
+    all_chosen = [dict(zip(shared, chosen, strict=True)) for chosen in product(*map(set, axes))]
+    idle = {c: dict.fromkeys(c.idle_axes, 0) for c in made}
+    return sorted({replace(c, **(chosen | idle[c])) for c in made for chosen in all_chosen})
 
 
 def candidates_of(

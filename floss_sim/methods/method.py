@@ -246,9 +246,10 @@ class Method:
         return self.zeroth_order is not None
 
     @property
-    def is_saved_as_adapter(self) -> bool:
-        """Whether a trained model is saved as an adapter; otherwise it is saved whole."""
-        return self.trains in ADAPTER_LAYOUTS and self.trains != MERGED
+    def saved_as(self) -> str:
+        """What a trained model is saved as: ``adapter``, or whole as ``model``; a folder's name."""
+        is_adapter = self.trains in ADAPTER_LAYOUTS and self.trains != MERGED
+        return "adapter" if is_adapter else "model"
 
     def check_layout(self, layout: Layout) -> None:
         """Raise LayoutError if a layout is too small for a tier's messages or the server's step.

@@ -12,7 +12,13 @@ from typing import Any
 # First screen of a plan
 PLAN_TITLE = "{task} on {network}: what to train"
 ANSWER_TRAIN = "Train {what} for {rounds}{other}: {sends}."
-ADAPTER, NO_ADAPTER = "an adapter of rank {rank}", "without an adapter"
+ADAPTER = "an adapter of rank {rank}"
+TRAINED = {  # what a method without an adapter trains, by its layout
+    "head": "the last layer alone",
+    "bitfit": "the biases and the last layer",
+    "full": "the whole model",
+    "seeds": "the whole model along random directions",
+}
 SENDS_ALL = "each device receives all of it and sends all changes back"
 SENDS = "each device receives {down} of it and sends {up} of its changes back"
 ALL = "all"
@@ -53,7 +59,7 @@ AS_GOOD = "{points}, a tie"
 ENDED_RUN = "{what}, stopped early"
 TABLE_NOTE = (
     "Rank: the size of the adapter that is trained; the model below it stays as it is. Down and "
-    "up: how much of the adapter each device receives and sends in a round. Right "
+    "up: how much of what is trained each device receives and sends in a round. Right "
     "answers: on examples that chose the recommendation, with the range of nine chances in ten; "
     "on new {what}: on examples that chose nothing. Rule of thumb: 1/4 down, and 1/4 up over "
     "the ratio of download to upload rate (Raje, 2024)."
@@ -190,7 +196,7 @@ SIZES = "Sizes of messages"
 SIZES_TABLE = "Mean bytes of a message"
 SIZES_COLUMNS = ("", "payload", "message", "on the link")
 SIZES_NOTE = (
-    "Payload: the encoded adapter. Message: with the framing of its call. On the link: with "
+    "Payload: what is sent, encoded. Message: with the framing of its call. On the link: with "
     "headers and the set-up of a connection, by the transport of the network's file."
 )
 SEARCH = "What the search tried"

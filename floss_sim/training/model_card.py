@@ -48,7 +48,7 @@ def training_facts(config: RunConfig) -> dict[str, str]:
         "method": f"{config.method.name}, {config.describe()}{_lora_words(config)}",
         "clients": f"{fleet.clients:,} simulated, partition {law}; {server.cohort:,} a round",
         "local training": _local_words(config),
-        "server": f"{server.optimizer}, learning rate {server.learning_rate:g}",
+        "server": _server_words(config),
         "seed": str(config.seed),
     }
 
@@ -66,8 +66,17 @@ def _lora_words(config: RunConfig) -> str:
     return f"; {', '.join(lora.targets)} adapted, alpha {lora.alpha:g}, dropout {lora.dropout:g}"
 
 
+def _server_words(config: RunConfig) -> str:
+    if config.method.server_averages:
+        return "adds the mean update"
+    return f"{config.server.optimizer}, learning rate {config.server.learning_rate:g}"
+
+
 def _local_words(config: RunConfig) -> str:
-    client = config.client
+    client, seeds = config.client, config.method.zeroth_order
+    if seeds:
+        rate = seeds.rate or client.learning_rate
+        return f"{seeds.steps} steps a round, learning rate {rate:g}, batch {client.batch_size}"
     epochs = "1 epoch" if client.epochs == 1 else f"{client.epochs} epochs"
     return (
         f"{epochs} of SGD a round, learning rate {client.learning_rate:g}, momentum "

@@ -27,7 +27,7 @@ from planner.cli.shared_options import StoreOption
 from planner.plans.plan import Plan
 from planner.report import applied_text
 
-HELP = """Train a plan's final model; write its PEFT adapter and the curve that came of it.
+HELP = """Train a plan's final model; write its PEFT adapter or whole model, and its curve.
 
 The run goes into the curve store: with the plan's own seed it is there already. Interrupted, the
 same command goes on. What has changed since the plan was made is refused.
@@ -103,7 +103,8 @@ def _print_applied(applied: AppliedPlan, folder: Path) -> None:
     show_whole(table)
     for line in applied_text.sentences(applied):
         note(line)
-    print_text(f"Saved adapter, curve.csv, curve.png and applied.json in\n{folder}")
+    saved = applied.config.method.saved_as
+    print_text(f"Saved {saved}, curve.csv, curve.png and applied.json in\n{folder}")
     print_text(f"The run, for floss-sim replay, compare and account, is in\n{applied.folder.path}")
     for line in applied_text.network_lines(applied):
         print_text(line)

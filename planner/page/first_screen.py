@@ -63,7 +63,8 @@ def answer(plan: Plan) -> str:
     all_sent = candidate.down_density == candidate.up_density == 1
     sends = texts.SENDS_ALL if all_sent else texts.SENDS.format(down=down, up=up)
     other = candidate.other_settings and texts.OTHER.format(other=candidate.other_settings)
-    what = texts.ADAPTER.format(rank=candidate.rank) if candidate.has_rank else texts.NO_ADAPTER
+    part = None if candidate.has_rank else texts.TRAINED[candidate.as_method().trains]
+    what = part or texts.ADAPTER.format(rank=candidate.rank)
     train = texts.ANSWER_TRAIN.format(
         what=what, rounds=rounds_text(best.rounds),
         other=other + epsilon_clause(best.privacy), sends=sends,

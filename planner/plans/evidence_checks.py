@@ -62,6 +62,8 @@ def outside_space(name: str, candidate: Candidate, request: Mapping[str, Any]) -
     """Yield the values of a candidate that the request did not search."""
     for key, axis in _AXES.items():
         value = getattr(candidate, axis)
+        if not value and axis in candidate.idle_axes:
+            continue
         searched = request.get(key, [getattr(DEFAULTS, axis)] if "ranks" in request else None)
         if isinstance(searched, list) and value not in searched:
             yield f"{name}.{axis}: {value} is outside the searched space {searched} (request.{key})"

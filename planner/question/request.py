@@ -373,15 +373,21 @@ class Request:
         return {name: value for name, value in every.items() if value is not None}
 
     def _axis_values(self, axis: str) -> list[Any] | None:
-        """Return what candidates vary in, or None where all are as always."""
+        """Return what candidates vary in, or None where all are as always.
+
+        A number of 0 beside others is left out: those candidates have no such axis.
+        """
         values = sorted({getattr(c, axis) for c in self.candidates})
-        return None if values in ([], [getattr(DEFAULTS, axis)]) else values
+        if values in ([], [getattr(DEFAULTS, axis)]):
+            return None
+        return [value for value in values if value != 0]
 
     def _method_axes(self) -> dict[str, dict[str, list[Any]]] | None:
-        """Return the values of each method's axes; None where all methods have the same."""
+        """Return the values of each method's axes; None if the lists of all methods tell them."""
         names = sorted({c.method for c in self.candidates})
         made = {name: axis_values(c for c in self.candidates if c.method == name) for name in names}
-        return None if all(one == made[names[0]] for one in made.values()) else made
+        own = any(candidate.options for candidate in self.candidates)
+        return made if own or any(one != made[names[0]] for one in made.values()) else None
 
     def prediction_counts(self) -> dict[str, Any]:
         """Return how many predictions an accuracy is the mean of: examples, or next tokens."""

@@ -236,7 +236,7 @@ def _change_words(origin: Mapping[str, Any]) -> list[str]:
 
 
 def save(applied: AppliedPlan, folder: Path) -> None:
-    """Write adapter, ``curve.csv``, ``curve.png`` and ``applied.json`` into a folder.
+    """Write adapter or model, ``curve.csv``, ``curve.png`` and ``applied.json`` into a folder.
 
     Raises:
         RecordError: A file cannot be written.

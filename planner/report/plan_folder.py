@@ -16,7 +16,7 @@ from planner.report.time_text import median_clause
 
 PAGE_FILE = "report.html"
 PLAN_FILES = ("plan.json", "accuracy.png", "front.png", PAGE_FILE)
-APPLIED_FILES = ("curve.csv", "curve.png", "applied.json")  # beside adapter/
+APPLIED_FILES = ("curve.csv", "curve.png", "applied.json")  # beside adapter/ or model/
 
 
 def labelled_runs(plan: Plan) -> dict[str, Outcome]:

@@ -50,8 +50,10 @@ def table_rows(plan: Plan) -> list[tuple[str, ...]]:
 def legend(plan: Plan) -> str:
     """Return what the rows and figures of the plan's table are, and of its title."""
     judged = plan.request["judged"]
+    rankless = not all(o.candidate.has_rank for o in (plan.recommendation, *plan.runners_up))
+    none = ", - the rank where there is no adapter" * rankless
     lines = [
-        f"{DENSITIES_LEGEND}. ± is half of a {100 * LEVEL:.0f} % interval: on "
+        f"{DENSITIES_LEGEND}{none}. ± is half of a {100 * LEVEL:.0f} % interval: on "
         f"validation for these {judged['validation']} {judged['what']}, on which the plan was "
         "chosen, on test for further ones, too. Test and other networks are for plan and baselines "
         "alone; spent is the share of the budget.",

@@ -31,8 +31,9 @@ class SeedLearner(TorchLearner):
     """Learner that trains scalars along seeded directions, one client at a time, without dropout.
 
     Args:
-        config: The run; lr is the method's rate, or else the client's learning rate. Momentum and
-            epochs of the client are not used.
+        config: The run; lr is the method's rate, or else the client's learning rate. The steps take
+            the batches of the client's epochs in turn, and the first ones again after the last. Its
+            momentum is not used.
         model: Model with the run's directions.
     """
 

@@ -36,9 +36,10 @@ def check_arrays(snapshot: Snapshot, config: RunConfig) -> None:
         _check_array(name, snapshot.tensors.get(name), shape, kind)
     strange = sorted(name for name in snapshot.tensors if name in _ALL_MOMENTS - expected.keys())
     if strange:
+        averages = config.method.server_averages
+        what = "averaging" if averages else f"optimizer {config.server.optimizer}"
         raise RecordError(
-            f"the checkpoint has {strange[0]!r}, which optimizer {config.server.optimizer} lacks: "
-            "it is that of another run"
+            f"the checkpoint has {strange[0]!r}, which {what} lacks: it is that of another run"
         )
     entries = config.layout.entries
     for name, tensor in snapshot.tensors.items():

@@ -403,3 +403,10 @@ def test_methods_with_ranks_or_products_refuse_an_adapter_of_all_experts(name: s
         layout = layout_of_specs([a, b], method.trains, method.heads)
         with pytest.raises(LayoutError, match=module) if refused else nullcontext():
             method.check_layout(layout)
+
+
+@pytest.mark.parametrize(
+    ("name", "saved"), [("fed-sb", "adapter"), ("flora", "model"), ("head", "model")]
+)
+def test_a_model_without_an_adapter_on_its_backbone_is_saved_whole(name: str, saved: str):
+    assert method_from_name(name).saved_as == saved

@@ -16,10 +16,12 @@ from floss_sim.methods.search_axes import (
     search_axes,
     searched_methods,
 )
+from floss_sim.page import texts
 from floss_sim.runs.config import stack_layers
 from planner import Request
 from planner.candidates import DEFAULTS, OPTIONAL_AXES, Candidate, axis_values, grid, with_axes
 from planner.forecasts.features import features, space_filling_order, varying_columns
+from planner.plans.evidence_checks import outside_space
 from planner.question.method_space import method_space
 
 PLAIN = Candidate(16, 1 / 4, 1 / 16)
@@ -245,9 +247,42 @@ def test_a_method_without_an_adapter_has_no_rank_to_search(digits: RunConfig):
     heads, seeds = ([c for c in space.candidates if c.method == m] for m in ("head", "fedkseed"))
     assert [str(c) for c in heads] == ["down 1/4, up 1, head", "down 1, up 1, head"]
     assert {c.rank_text for c in space.candidates} == {"1", "16", "-"}
+    searched = {name: METHODS[name]().trains for name in searched_methods()}
+    rankless = {layout for name, layout in searched.items() if not search_axes(name).has_rank}
+    assert rankless == set(texts.TRAINED)  # the words of a page
     assert axis_values(heads) == {"down_density": [1 / 4, 1], "up_density": [1]}
     assert axis_values(seeds) == {"seeds": [1024], "steps": [40], "rate": [3e-7, 3e-6, 3e-5, 3e-4]}
     method = seeds[0].as_method().zeroth_order
     assert (method.seeds, method.steps, method.rate) == (1024, 40, seeds[0].own["rate"])
     rates = [features(c)[varying_columns(seeds)[-1]] for c in seeds]
     assert np.diff(sorted(rates)) == pytest.approx(math.log2(10))
+
+
+def test_an_axis_that_changes_no_run_of_a_method_makes_no_candidates(digits: RunConfig):
+    made = with_axes(
+        grid([2], [1.0], [1.0]), methods=["floss", "head", "fedkseed"], depths=[1, 2],
+        client_lrs=[0.01, 0.02], server_lrs=[0.1, 0.2], own={"fedkseed": {"rate": [0, 1e-4]}},
+    )  # fmt: skip
+    counts = {m: sum(c.method == m for c in made) for m in ("floss", "head", "fedkseed")}
+    assert counts == {"floss": 8, "head": 4, "fedkseed": 2 + 1}  # rate 0 has two rates of clients
+    seeds = [c.config(digits.task, 0) for c in made if c.method == "fedkseed"]
+    assert sorted(config.client.learning_rate for config in seeds) == [0.01, 0.02, 0.05]
+    layouts = {c.config(digits.task, 0).layout for c in with_axes(made[:1], methods=["head"])}
+    assert layouts == {c.config(digits.task, 0).layout for c in made if c.method == "head"}
+    asked = Request.of("digits", "lte", candidates=made).to_json()
+    assert (asked["depth"], asked["client_lr"], asked["server_lr"]) == (
+        [1, 2], [0.01, 0.02], [0.1, 0.2],
+    )  # fmt: skip
+    assert not [told for c in made for told in outside_space("run", c, asked)]
+    floss = replace(made[0], method="floss", depth=0, options="")
+    assert "run.depth: 0 is outside" in next(outside_space("run", floss, asked))
+
+
+def test_numbers_of_the_only_method_are_part_of_the_request(digits: RunConfig):
+    made = with_axes(
+        grid([1], [1.0], [1.0]), methods=["fedkseed"], own={"fedkseed": {"seeds": [64]}}
+    )
+    asked = Request.of("digits", "lte", candidates=made).to_json()
+    assert asked["method_axes"]["fedkseed"]["seeds"] == [64]
+    plain = Request.of("digits", "lte", candidates=grid([1], [1.0], [1.0])).to_json()
+    assert "method_axes" not in plain

@@ -16,6 +16,7 @@ from floss_sim.protocol.sampling import draw_cohort
 from floss_sim.rng import stream, stream_seed
 from floss_sim.training import open_learner
 from floss_sim.training.learners.seed_learner import SeedLearner
+from floss_sim.training.model_card import training_facts
 from floss_sim.training.models.parameter_names import parameter_names
 from floss_sim.vectors.adapter_layout import layout_of
 
@@ -133,3 +134,9 @@ def test_a_step_takes_two_forward_passes_and_no_backward_pass(config: RunConfig)
 def test_numbers_out_of_range_are_refused(settings: dict[str, float], said: str):
     with pytest.raises(ConfigError, match=said):
         fedkseed(**settings)
+
+
+def test_its_card_tells_its_own_training(config: RunConfig):
+    facts = training_facts(config)
+    assert facts["local training"] == "3 steps a round, learning rate 0.0001, batch 16"
+    assert facts["server"] == "adds the mean update"
