@@ -71,8 +71,10 @@ class Pace:
 
 def steps_of_round(config: RunConfig) -> float:
     """Return the local steps of a round, added up over its clients, for clients of mean size."""
-    sizes = [math.ceil(len(part) / config.client.batch_size) for part in config.clients]
-    return max(1.0, fmean(sizes) * config.server.cohort * config.client.epochs)
+    seeds = config.method.zeroth_order
+    batches = fmean(math.ceil(len(part) / config.client.batch_size) for part in config.clients)
+    steps = seeds.steps if seeds else batches * config.local_passes
+    return max(1.0, steps * config.server.cohort)
 
 
 def evaluations(rounds: int) -> int:

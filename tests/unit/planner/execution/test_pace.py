@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from some_runs import Inline
 
+from floss_sim import RunConfig
+from floss_sim.methods import method_from_name
 from floss_sim.records.host_notes import note_start
 from floss_sim.training.step_time import StepTime
 from planner import Request, grid
@@ -102,3 +104,13 @@ def test_a_start_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     local = LocalTrainer(CurveStore(tmp_path, "cpu"), Inline(), 2)
     took_s = start_workers(asked(), local, lambda: None, lambda: next(instants))
     assert took_s == 7.5
+
+
+def test_steps_of_a_round_are_those_of_the_method(digits: RunConfig):
+    plain = steps_of_round(digits)
+    for name, told, expected in (
+        ("feddpa", {}, 2 * plain),  # both adapters in turns
+        ("fedkseed", {"seeds": 64, "steps": 40}, 40 * digits.server.cohort),
+    ):
+        run = RunConfig.of(digits.task, method_from_name(name, **told), rank=4)
+        assert steps_of_round(run) == pytest.approx(expected)
