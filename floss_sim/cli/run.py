@@ -147,6 +147,11 @@ def run(
         raise ConfigError(f"method {method!r} has no adapters; --rank does not apply")
     if dora and chosen.trains not in ADAPTER_LAYOUTS:
         raise ConfigError(f"method {method!r} has no adapters; --dora does not apply")
+    if chosen.server_averages and (server_optimizer or server_lr is not None):
+        raise ConfigError(
+            f"the server of method {method!r} averages; --server-optimizer and --server-lr do not "
+            "apply"
+        )
     changes = parse_settings(set_) | ({"lora.dora": True} if dora else {})
     with late_lines("loading the task"):
         loaded = load_task(task, dataset=dataset, backbone=backbone, fetch=fetch, changes=changes)

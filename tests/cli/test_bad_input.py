@@ -107,6 +107,11 @@ RUN, PLAN, ACCOUNT = ("floss-sim", "run"), ("floss-plan",), ("floss-sim", "accou
         (RUN, ["--method", "fedsvd", "--rebase-every", "-1"], "every -1 rounds; valid: 0 (never)"),
         (RUN, ["--method", "fslora", "--density", "2"], "--density: density '2' is outside"),
         (RUN, ["--method", "head", "--rank", "4"], "method 'head' has no adapters"),
+        (
+            RUN,
+            ["--method", "fedkseed", "--server-lr", "1"],
+            "the server of method 'fedkseed' averages",
+        ),
         (RUN, ["--method", "head", "--set", 'lora.targets=["zz"]'], "zz"),
         (RUN, ["--method", "floss-tiers", "--tiers", "1:1:1,999:1:1"], "tier 1 of method"),
         (RUN, ["--method", "floss-tiers", "--tiers", "abc"], "share:down:up per tier"),
