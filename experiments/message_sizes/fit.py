@@ -52,7 +52,7 @@ def main(names: Sequence[str]) -> None:
     if names:
         document = with_kept(before, document, names)
     ship({**document, "errors": []})
-    errors = held_out_errors(rows)
+    errors = held_out_errors(rows, names)
     runs, kinds = whole_runs(errors), error_table(errors)
     if names:
         runs = [*kept_rows("errors.csv", names), *(r for r in runs if r["method"] in names)]
@@ -71,7 +71,7 @@ def main(names: Sequence[str]) -> None:
 
 def with_kept(before: Row, document: Row, names: Sequence[str]) -> Row:
     """Return a document of which only the statistics of some names are new."""
-    added = {name: document["touched"][name] for name in names}
+    added = {name: document["touched"][name] for name in names if name in document["touched"]}
     return {**document, "touched": before["touched"] | added, "surfaces": before["surfaces"]}
 
 

@@ -8,10 +8,23 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
-from spans import HEADLESS, PLAIN, Floats, Row, groups_of, middles, name_of, runs_of, selected_of
+from spans import (
+    BY_PART,
+    HEADLESS,
+    PLAIN,
+    Floats,
+    Row,
+    config_of,
+    groups_of,
+    middles,
+    name_of,
+    runs_of,
+    selected_of,
+)
 
 from floss_sim.methods.predicted_sizes import simple_sections
 from floss_sim.methods.size_statistics import KINDS, RatioSurface, features
+from floss_sim.methods.touched_by_uploads import touched_share
 from floss_sim.methods.touched_entries import TouchConstants, anchor_rounds, touched_shares
 from floss_sim.wire import VALUE_CODES
 
@@ -95,6 +108,8 @@ def _logistic(value: float) -> float:
 
 
 def _touched_errors(constants: TouchConstants, run: Sequence[Row]) -> Floats:
+    if name_of(run[0]) in BY_PART:
+        return _touched_errors_by_part(constants, run)
     adapter, head, zeros = groups = groups_of(run[0])
     uploads = max(1, int(run[0]["up"] * run[0]["entries"]))
     rounds_J = anchor_rounds()
@@ -102,6 +117,17 @@ def _touched_errors(constants: TouchConstants, run: Sequence[Row]) -> Floats:
     shares_J = touched_shares(groups, [(run[0]["cohort"], uploads)], constants, rounds_J)
     real = np.array([(row["count"] - adapter - head) / zeros for row in run])
     return np.interp(np.log(middles(run)), np.log(rounds_J), shares_J) - real
+
+
+def _touched_errors_by_part(constants: TouchConstants, run: Sequence[Row]) -> Floats:
+    adapter, head, zeros = groups_of(run[0])
+    config = config_of(run[0])
+    shares_R = [
+        touched_share(config.method, config.layout, run[0]["cohort"], version, constants)
+        for version in range(run[-1]["last"])
+    ]
+    means = [np.mean(shares_R[row["first"] - 1 : row["last"]]) for row in run]
+    return np.array(means) - [(row["count"] - adapter - head) / zeros for row in run]
 
 
 def features_of(rows: Sequence[Row]) -> Floats:

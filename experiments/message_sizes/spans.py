@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from record import GROUPS, TABLE, Case
 
+from floss_sim import RunConfig, load_task
 from floss_sim.methods import Method
 from floss_sim.methods.predicted_sizes import changes_by_round, statistics_name
 from floss_sim.vectors.layout import BIAS, HEAD_WEIGHT, LORA_A, Layout, TensorSpec
 
 PLAIN, HEADLESS = "floss", "floss, no head"
+# Methods without recorded ratios whose touched entries are fitted.
+BY_PART = ("lora-a2", "rolora", "fedsvd")
 Row = dict[str, Any]
 Floats = NDArray[np.float64]
 
@@ -28,7 +32,21 @@ def table() -> list[Row]:
 
 def method_of(row: Row) -> Method:
     """Return the method of a recorded run."""
-    return Case(**{name: row[name] for name in Case.__dataclass_fields__}).settings()
+    return _case(row).settings()
+
+
+def config_of(row: Row) -> RunConfig:
+    """Return the configuration of a recorded run of ``digits``, whose layout has all tensors."""
+    return _config(_case(row))
+
+
+@lru_cache(maxsize=512)
+def _config(case: Case) -> RunConfig:
+    return case.config(load_task("digits"))
+
+
+def _case(row: Row) -> Case:
+    return Case(**{name: row[name] for name in Case.__dataclass_fields__})
 
 
 def layout_of(row: Row) -> Layout:
@@ -64,6 +82,8 @@ def name_of(row: Row) -> str:
 
 def is_fitted(row: Row) -> bool:
     """Return whether a run is of the kind that statistics are fitted to."""
+    if name_of(row) in BY_PART:
+        return not row["held_out"]
     return (
         changes_by_round(method_of(row))
         and not row["held_out"]

@@ -63,11 +63,11 @@ class OneFactorStep:
 
     def changed_entries(self, layout: Layout, held: int, version: int) -> int:
         """Return the expected entries of random parts of A and B, and those of the head."""
-        turns = [self.turn(v) for v in range(held, version)]
+        turns = {LORA_B: (version + 1) // 2 - (held + 1) // 2, LORA_A: version // 2 - held // 2}
         moved = 0.0
         for tensor in layout.tensors:
             is_factor = tensor.kind in (LORA_A, LORA_B)
-            still = (1 - self.density) ** turns.count(tensor.kind) if is_factor else 0
+            still = (1 - self.density) ** turns[tensor.kind] if is_factor else 0
             moved += tensor.size * (1 - still)
         return round(moved)
 

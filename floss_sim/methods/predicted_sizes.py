@@ -33,7 +33,7 @@ from floss_sim.methods.size_statistics import (
     size_statistics,
 )
 from floss_sim.methods.top_k_selectors import TopK
-from floss_sim.methods.touched_by_uploads import touched_share
+from floss_sim.methods.touched_by_uploads import touched_share, touched_unit
 from floss_sim.methods.touched_entries import (
     anchor_rounds,
     start_groups,
@@ -124,16 +124,39 @@ class SizePredictor:
 
     def _download(self, tier: int, version: int, held: int) -> tuple[int, int]:
         """Return the predicted bytes and entries of a download, without entries that are zero."""
-        method, layout = self.method, self.layout
-        size, values = method.download_size(layout, tier, version, held), method.down_values
-        share = self.touched_share(version)
-        if share == 1 or not size.count or method.carries_mask(layout, tier, version):
-            return size.nbytes(values), size.count
-        part = sent_part(method.download_selector(tier, version), layout, share)
-        value_part = part.count / size.count
-        nbytes = part.index_bytes(size.universe)
-        nbytes += math.ceil(value_part * value_bytes(size.universe, size.count, values))
-        return framing.OVERHEAD_BYTES + nbytes, part.count
+        if self._has_course(tier):
+            nbytes_R, counts_R = download_course(self, tier).at([version + 1])
+            return int(nbytes_R[0]), int(counts_R[0])
+        size, share = (
+            self.method.download_size(self.layout, tier, version, held),
+            float(version > 0),
+        )
+        selector = self.method.download_selector(tier, version)
+        if share == 1 or self.method.carries_mask(self.layout, tier, version):
+            return size.nbytes(self.method.down_values), size.count
+        return self.nonzero_download(selector, size, share)
+
+    def _has_course(self, tier: int) -> bool:
+        """Return whether the selection of downloads is the same in all rounds."""
+        is_scheduled = isinstance(self.method.tiers[tier].download, Schedule)
+        return self.method.persistent is None and not is_scheduled
+
+    def nonzero_download(
+        self, selector: Selector, size: MessageSize, share: float
+    ) -> tuple[int, int]:
+        """Return the predicted bytes and entries of a download without its zeros.
+
+        Args:
+            selector: Selector of the download.
+            size: Size of the download with its zeros.
+            share: Touched share of the entries that start at zero.
+        """
+        if not size.count:
+            return size.nbytes(self.method.down_values), 0
+        part = sent_part(selector, self.layout, share)
+        each = value_bytes(size.universe, size.count, self.method.down_values) / size.count
+        nbytes = part.index_bytes(size.universe, touched_unit(self.method, self.layout))
+        return framing.OVERHEAD_BYTES + nbytes + math.ceil(part.count * each), part.count
 
     def touched_share(self, version: int) -> float:
         """Return the expected touched share of entries that start at zero, at a version.
@@ -158,8 +181,9 @@ class SizePredictor:
         if changes_by_round(self.method):
             course = size_course(self.method, self.layout, self.cohort, tier, way, self.statistics)
             return course.at(rounds_R)
+        if way == "down" and self._has_course(tier) and not self.method.downloads_changes:
+            return download_course(self, tier).at(rounds_R)
         varies = self.method.persistent or self.method.is_scheduled or self.method.downloads_changes
-        varies = varies or way == "down"  # at first, many entries are zero
         versions = rounds_R - 1 if varies else [0]
         sizes_VW = np.array([self.message(way, tier, int(v)) for v in versions], dtype=np.int64)
         nbytes_R, counts_R = np.broadcast_to(sizes_VW, (rounds_R.size, 2)).T
@@ -178,13 +202,16 @@ class SizePredictor:
         return max(self._tier_error(way, tier, rounds) for tier in range(len(self.method.tiers)))
 
     def _tier_error(self, way: Way, tier: int, rounds: int) -> float:
+        values = self.method.down_values if way == "down" else self.method.up_values
+        name = statistics_name(self.method, self.layout)
+        return self.statistics.error(name, way, values, self.band(way, tier), rounds)
+
+    def band(self, way: Way, tier: int) -> str:
+        """Return the band of densities of a tier's messages, by which errors are listed."""
         method, entries = self.method, self.layout.entries
-        values = method.down_values if way == "down" else method.up_values
         down = method.download_size(self.layout, tier, 0).count / entries
         up = method.upload_size(self.layout, tier, 0).count / entries
-        band = density_band(way, down, up)
-        name = statistics_name(method, self.layout)
-        return self.statistics.error(name, way, values, band, rounds)
+        return density_band(way, down, up)
 
 
 def changes_by_round(method: Method) -> bool:
@@ -247,6 +274,27 @@ def size_course(
     code = VALUE_CODES[values]
     plain_J = 4 * code.scales(selected) + counts_J * code.bits / 8
     return SizeCourse(framing.OVERHEAD_BYTES + index_J + np.minimum(values_J, plain_J), counts_J)
+
+
+@lru_cache(maxsize=4096)
+def download_course(sizes: SizePredictor, tier: int) -> SizeCourse:
+    """Return the predicted downloads of a method without recorded ratios.
+
+    Args:
+        sizes: Predictor of a method whose downloads select alike in all rounds.
+        tier: Tier of the client.
+    """
+    method, layout = sizes.method, sizes.layout
+    size, selector = method.download_size(layout, tier, 0), method.download_selector(tier, 0)
+    whole = size.nbytes(method.down_values), size.count
+    carries_mask = method.carries_mask(layout, tier, 0)
+    pairs_J2 = []
+    for number in anchor_rounds().astype(int).tolist():
+        share = 1.0 if carries_mask else sizes.touched_share(number - 1)
+        found = whole if share == 1 else sizes.nonzero_download(selector, size, share)
+        pairs_J2.append(found)
+    nbytes_J, counts_J = np.array(pairs_J2, dtype=np.float64).T
+    return SizeCourse(nbytes_J, counts_J)
 
 
 def surface_kind(way: str, selected: int, entries: int) -> str:

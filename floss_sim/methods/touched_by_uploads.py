@@ -10,7 +10,8 @@ largest entries              :func:`floss_sim.methods.touched_entries.touched_sh
 largest ranks                the same of ranks
 ===========================  ==================================================================
 
-A server step on products has a share of its own: it moves entries that no upload carried.
+A server step on products has a share of its own: it moves entries that no upload carried. FedSVD's
+new basis of B touches whole rows; constants that are fitted to its runs stand for that, too.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 from floss_sim.methods.method import Method
 from floss_sim.methods.part_selectors import PartSelector
 from floss_sim.methods.rank_selectors import Ranks, TopRanks
+from floss_sim.methods.rebasing_step import RebasingStep
 from floss_sim.methods.schedules import Moment
 from floss_sim.methods.segment_selectors import Segments
 from floss_sim.methods.selectors import SameMask, Selector
@@ -60,7 +62,7 @@ def touched_share(
     zeros = zero_layout(layout)
     if version == 0 or not zeros.entries:
         return float(version > 0)
-    if method.product_step:
+    if method.product_step and not isinstance(method.product_step, RebasingStep):
         return method.product_step.changed_entries(zeros, 0, version) / zeros.entries
     schedule = method.tiers[0].upload
     if method.persistent:
@@ -82,6 +84,21 @@ def touched_share(
         pools = [[(start_groups(layout), selector.count(layout))] for selector in selectors]
     shares_J = _mean_shares(tuple(zip(*pools, strict=True)), tuple(numbers), constants)
     return float(np.interp(math.log(turns + 1), np.log(anchor_rounds()), shares_J))
+
+
+@lru_cache(maxsize=64)
+def touched_unit(method: Method, layout: Layout) -> int:
+    """Return how many entries of B uploads touch together: those of a rank, in the mean, or 1."""
+    selector = _upload(method, 0, _turn(method.tiers[0].upload)[0])
+    while isinstance(selector, PartSelector):
+        selector = selector.pick
+    by_rank = isinstance(selector, TopRanks) or (
+        isinstance(selector, Ranks) and selector.by_dispatch
+    )
+    b = [tensor for tensor in layout.tensors if tensor.kind == LORA_B]
+    if not (by_rank and b):
+        return 1
+    return sum(t.size for t in b) // sum(t.rows for t in b)
 
 
 def _turn(schedule: object) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from floss_sim.methods.selectors import Selector
 from floss_sim.methods.top_k_selectors import TopK
 from floss_sim.methods.touched_entries import STARTED
 from floss_sim.vectors.layout import Layout, TensorSpec
-from floss_sim.wire.prediction import index_bytes, tensor_index_bytes
+from floss_sim.wire.prediction import index_bytes, rows_index_bytes, tensor_index_bytes
 
 
 @lru_cache(maxsize=64)
@@ -56,16 +56,20 @@ class SentPart:
         """Number of sent entries."""
         return self.started + self.touched
 
-    def index_bytes(self, universe: int) -> int:
+    def index_bytes(self, universe: int, unit: int) -> int:
         """Return the predicted bytes of the positions.
 
         They are uniform among all, or apart among tensors that start at zero and others.
 
         Args:
             universe: Entries among which positions are counted.
+            unit: Entries that start at zero and are touched together: 1, or those of a rank.
         """
         apart = index_bytes(self.of_started, self.started)
-        apart += index_bytes(self.of_zeros, self.touched) + tensor_index_bytes(self.tensors)
+        if unit == 1:
+            apart += tensor_index_bytes(self.tensors) + index_bytes(self.of_zeros, self.touched)
+        else:
+            apart += rows_index_bytes(self.of_zeros // unit, self.touched // unit)
         return min(index_bytes(universe, self.count), apart)
 
 

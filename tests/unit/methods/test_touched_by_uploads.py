@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from floss_sim import RunConfig, load_task, method_from_name
-from floss_sim.methods import SizePredictor
+from floss_sim import RunConfig, load_profile, load_task, method_from_name, open_learner, run
+from floss_sim.analysis.traffic import Traffic
+from floss_sim.methods import WAYS, SizePredictor
+from floss_sim.methods.touched_by_uploads import touched_unit
 
-COHORT = 3
+COHORT, ROUNDS = 3, 10
 
 
 def sizes(name: str, **options) -> SizePredictor:
@@ -82,3 +84,27 @@ def test_ranks_are_touched_like_entries_of_a_layout_of_their_own():
     assert shares[0] == 0 < 1 / 4 < shares[1] < shares[-1] < 1
     half = sizes("lora-a2", up_density=1 / 2)
     assert half.touched_share(9) > made.touched_share(9)
+
+
+def test_only_whole_ranks_are_told_apart_as_rows():
+    units = {
+        name: touched_unit(made.method, made.layout)
+        for name, made in (
+            (name, sizes(name)) for name in ("lora-a2", "fslora", "rolora", "bitfit")
+        )
+    }
+    assert units == {"lora-a2": 64, "fslora": 64, "rolora": 1, "bitfit": 1}
+
+
+def test_a_run_of_lora_a2_that_no_fit_has_seen_is_within_the_stated_error():
+    """Of a rank, a density and a seed beside the recorded ones."""
+    method = method_from_name("lora-a2", up_density=1 / 3)
+    config = RunConfig.of(load_task("digits"), method, rank=8, seed=5)
+    learner = open_learner(config, "cpu")
+    real = Traffic.of(run(config, load_profile("paper-200-20"), learner, rounds=ROUNDS))
+    for way in WAYS:
+        predicted = config.sizes.messages(way, 0, 1, ROUNDS)[0].mean()
+        assert getattr(real, way).mean() == pytest.approx(
+            predicted, rel=config.sizes.error(way, ROUNDS)
+        )
+        assert config.sizes.error(way, ROUNDS) < 0.2
