@@ -23,7 +23,7 @@ from pathlib import Path
 
 from fitting import fit
 from held_out import BAND_COLUMNS, KEYS, UNLIKE, error_table, held_out_errors, whole_runs
-from spans import PLAIN, Row, is_fitted, runs_of, table
+from spans import PLAIN, Row, is_fitted, name_of, runs_of, table
 
 import floss_sim.methods.size_statistics as shipped
 from floss_sim.methods.size_statistics import ROUND_BANDS
@@ -38,21 +38,24 @@ def main(names: Sequence[str]) -> None:
     """Fit, measure the errors, and write all files.
 
     Args:
-        names: Names of the statistics to replace or add; empty for all. A fit on another machine
-            differs in the last digits, and with it every predicted size.
+        names: Names of the statistics to replace or add, none of them of LoRA's own (``floss``);
+            empty for all. A fit on another machine differs in the last digits, and with it every
+            predicted size.
     """
     before = json.loads(SHIPPED.read_text(encoding="utf-8"))
-    rows = table()
+    kept, rows = (before if names else None), table()
     document = {
         "source": "experiments/message_sizes/fit.py, from messages.parquet",
         "runs": len(runs_of(rows)),
         "tasks": sorted({row["task"] for row in rows}),
-        **fit([row for row in rows if is_fitted(row)]),
     }
+    if names:
+        rows = [row for row in rows if name_of(row) in names]
+    document |= fit([row for row in rows if is_fitted(row)], kept)
     if names:
         document = with_kept(before, document, names)
     ship({**document, "errors": []})
-    errors = held_out_errors(rows, names)
+    errors = held_out_errors(rows, kept)
     runs, kinds = whole_runs(errors), error_table(errors)
     if names:
         runs = [*kept_rows("errors.csv", names), *(r for r in runs if r["method"] in names)]

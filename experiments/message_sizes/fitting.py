@@ -34,15 +34,25 @@ PULL = 0.01  # weight of the distance to LoRA's constants, for kinds with few ru
 START = (-0.3, -2.0, 5.0, 1.2, 2.4, -4.6, -5.6)  # of the constants of the touched share
 
 
-def fit(rows: Sequence[Row]) -> Row:
-    """Return the document of statistics, without errors, of the spans of some runs."""
-    plain = [row for row in rows if name_of(row) == PLAIN]
-    lora = [row for row in rows if name_of(row) in (PLAIN, HEADLESS)]
-    touched = {PLAIN: fit_touched(plain)}
+def fit(rows: Sequence[Row], kept: Row | None = None) -> Row:
+    """Return the document of statistics, without errors, of the spans of some runs.
+
+    Args:
+        rows: Spans of the runs.
+        kept: Document whose statistics of LoRA are taken over; None: they are fitted, too.
+    """
+    if kept:
+        touched = {PLAIN: kept["touched"][PLAIN]}
+        surfaces = kept["surfaces"]
+    else:
+        plain = [row for row in rows if name_of(row) == PLAIN]
+        lora = [row for row in rows if name_of(row) in (PLAIN, HEADLESS)]
+        touched = {PLAIN: fit_touched(plain)}
+        surfaces = {kind: fit_surface(lora, kind) for kind in KINDS}
     for name in sorted({name_of(row) for row in rows} - {PLAIN}):
         others = [row for row in rows if name_of(row) == name]
         touched[name] = fit_other_touched(touched[PLAIN], others)
-    return {"touched": touched, "surfaces": {kind: fit_surface(lora, kind) for kind in KINDS}}
+    return {"touched": touched, "surfaces": surfaces}
 
 
 def fit_touched(rows: Sequence[Row]) -> Row:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -44,27 +45,24 @@ UNLIKE = "floss, no head, no such task fitted"
 KEYS = ("method", "direction", "values", "density")
 
 
-def held_out_errors(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+def held_out_errors(rows: Sequence[Row], kept: Row | None = None) -> list[Row]:
     """Return the error of every held-out run, in every value code that it was measured in.
 
     Args:
         rows: Recorded spans of rounds.
-        names: Names of the statistics whose runs are asked for; empty for all.
+        kept: Document whose statistics of LoRA stay, with runs of other methods in ``rows``; None:
+            they are fitted and held out, too.
     """
-
-    def asked(rows: Iterable[Row]) -> list[Row]:
-        return [row for row in rows if not names or name_of(row) in names]
-
     fitted = [row for row in rows if is_fitted(row)]
     errors: list[Row] = []
     for is_out in folds(fitted):
-        if out := asked(row for row in fitted if is_out(row)):
+        if out := [row for row in fitted if is_out(row)]:
             rest = [row for row in fitted if not is_out(row)]
-            errors += errors_of(out, with_errors(fit(rest)))
-    if not names or HEADLESS in names:
+            errors += errors_of(out, with_errors(fit(rest, kept)))
+    if kept is None:
         errors += [{**row, "method": UNLIKE} for row in errors_of(*_unlike(fitted))]
-    whole = with_errors(fit(fitted))
-    return errors + errors_of(asked(row for row in rows if not is_fitted(row)), whole)
+    whole = with_errors(fit(fitted, kept))
+    return errors + errors_of([row for row in rows if not is_fitted(row)], whole)
 
 
 def _unlike(rows: Sequence[Row]) -> tuple[list[Row], SizeStatistics]:
@@ -182,11 +180,15 @@ class NothingZero(SizePredictor):
 
 def mean_bytes(sizes: SizePredictor, way: str, row: Row) -> Floats:
     """Return the mean bytes by round of a run of ``digits``, over its own cohorts."""
-    clients = config_of(row).fleet.clients
-    traffic = Traffic.of_sizes(sizes, row["seed"], row["rounds"], clients, lambda client: 1)
+    traffic = _traffic(sizes, row["seed"], row["rounds"], config_of(row).fleet.clients)
     nbytes_RC = traffic.down if way == "down" else traffic.up
     means_R: Floats = nbytes_RC.mean(axis=1)
     return means_R
+
+
+@lru_cache(maxsize=64)
+def _traffic(sizes: SizePredictor, seed: int, rounds: int, clients: int) -> Traffic:
+    return Traffic.of_sizes(sizes, seed, rounds, clients, lambda client: 1)
 
 
 def whole_runs(errors: Sequence[Row]) -> list[Row]:

@@ -12,6 +12,7 @@ runs are encoded again in every value code. Runs of ``chat`` and ``20news`` need
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -99,7 +100,7 @@ class Case:
     @property
     def label(self) -> str:
         """Name of the run's file."""
-        words = [self.task, self.method.replace(", ", "-").replace(" ", "-"), f"r{self.rank}"]
+        words = [self.task, re.sub(r"[, /:]+", "-", self.method), f"r{self.rank}"]
         words += [f"d{1 / self.down:g}", f"u{1 / self.up:g}", self.values, f"n{self.rounds}"]
         words += [f"s{self.seed}"] * (self.seed > 0) + [f"c{self.cohort}"] * (self.cohort > 0)
         return "-".join(words + ["ef"] * self.error_feedback)
@@ -116,7 +117,7 @@ class Case:
             **options(self.method, self.down, self.up),
             down_values=self.values,
             up_values=self.values,
-            error_feedback=self.error_feedback,
+            **({"error_feedback": True} if self.error_feedback else {}),
         )
 
     def config(self, task: Task) -> RunConfig:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from floss_sim.methods.change_ledger import changed_entries
 from floss_sim.methods.change_sizes import change_size
 from floss_sim.methods.method import MessageSize, Method
+from floss_sim.methods.persistent_masks import FrozenMask
 from floss_sim.methods.schedules import Schedule
 from floss_sim.methods.selectors import Everything, SameMask, Selector
 from floss_sim.methods.size_statistics import (
@@ -227,6 +228,10 @@ def changes_by_round(method: Method) -> bool:
 
 def statistics_name(method: Method, layout: Layout) -> str:
     """Return the name by which statistics and errors of a method's messages are listed."""
+    if isinstance(method.persistent, FrozenMask) and method.persistent.pick.scope == "global":
+        return f"{method.name}, global mask"  # without B, most of which never trains again
+    if method.name == "fedsvd" and method.product_step is None:
+        return "fedsvd, one basis"
     if not changes_by_round(method):
         return method.name if method.name != "floss" else "floss, other selection"
     if method.trains != "lora":
