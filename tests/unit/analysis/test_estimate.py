@@ -114,10 +114,11 @@ def test_energy_and_money_follow_the_profile():
 def test_tiers_have_messages_of_their_own():
     made = estimated(method="hetlora", tiers="1:4,1:1", clients=20, cohort=20)
 
-    sizes = made.traffic.down
-    assert len(np.unique(sizes)) == 2
-    in_first_tier = made.traffic.clients < 10
-    assert (sizes[in_first_tier] > sizes[~in_first_tier].max()).all()
+    first, *later = made.traffic.down
+    assert len(np.unique(first)) == len(np.unique(later)) == 2
+    for sizes, clients in zip(made.traffic.down, made.traffic.clients, strict=True):
+        assert (sizes[clients < 10] > sizes[clients >= 10].max()).all()
+    assert first.max() < np.max(later)  # B is zero at first, and is not sent
 
 
 def test_an_estimate_beyond_the_recorded_runs_says_so():
