@@ -128,14 +128,11 @@ class SizePredictor:
         if self._has_course(tier):
             nbytes_R, counts_R = download_course(self, tier).at([version + 1])
             return int(nbytes_R[0]), int(counts_R[0])
-        size, share = (
-            self.method.download_size(self.layout, tier, version, held),
-            float(version > 0),
-        )
-        selector = self.method.download_selector(tier, version)
-        if share == 1 or self.method.carries_mask(self.layout, tier, version):
+        size = self.method.download_size(self.layout, tier, version, held)
+        if version or self.method.carries_mask(self.layout, tier, version):
             return size.nbytes(self.method.down_values), size.count
-        return self.nonzero_download(selector, size, share)
+        selector = self.method.download_selector(tier, version)
+        return self.nonzero_download(selector, size, share=0.0)
 
     def _has_course(self, tier: int) -> bool:
         """Return whether the selection of downloads is the same in all rounds."""
