@@ -36,12 +36,7 @@ def answer(monkeypatch, capfd, main, arguments: list[str]) -> dict:
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a plan, the JSON that its command printed, and the store."""
-    folder = tmp_path_factory.mktemp("planned")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("FLOSS_SIM_STORE", str(folder / "store"))
-        (folder / "printed.json").write_text(commands.printed(patch, *PLAN), encoding="utf-8")
-    return folder
+    return commands.write_plan(tmp_path_factory.mktemp("planned"), *PLAN)
 
 
 @pytest.fixture

@@ -32,13 +32,7 @@ ENDS = ("low", "mean", "high")
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a plan, the JSON that its command printed, and the store."""
-    folder = tmp_path_factory.mktemp("planned")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("FLOSS_SIM_STORE", str(folder / "store"))
-        said = commands.printed(patch, *MAKE, "--json", "--out", "plan")
-        (folder / "printed.json").write_text(said, encoding="utf-8")
-    return folder
+    return commands.write_plan(tmp_path_factory.mktemp("planned"), *MAKE, "--json", "--out", "plan")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,18 @@ def printed(monkeypatch: pytest.MonkeyPatch, *words: str) -> str:
         _MAINS[words[0]]()
     assert not stop.value.code, words
     return out.getvalue()
+
+
+def write_plan(folder: Path, *words: str) -> Path:
+    """Run a planning command in a folder with a store of its own; return the folder.
+
+    What it prints is in ``printed.json``.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("FLOSS_SIM_STORE", str(folder / "store"))
+        (folder / "printed.json").write_text(printed(patch, *words), encoding="utf-8")
+    return folder
 
 
 def interruptible(module: str) -> list[str]:
