@@ -82,6 +82,8 @@ def touched_share(
     pools = [_pools(selector, layout) for selector in selectors]
     if len({len(of_tier) for of_tier in pools}) > 1:
         pools = [[(start_groups(layout), selector.count(layout))] for selector in selectors]
+    if not any(groups[2] for of_tier in pools for groups, _ in of_tier):
+        return 0.0  # uploads carry nothing that starts at zero: FedSA-LoRA's without a head
     shares_J = _mean_shares(tuple(zip(*pools, strict=True)), tuple(numbers), constants)
     return float(np.interp(math.log(turns + 1), np.log(anchor_rounds()), shares_J))
 
