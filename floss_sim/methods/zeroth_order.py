@@ -50,6 +50,10 @@ class ZerothOrder:
                 f"rate {self.rate!r}; valid: numbers above 0, or 0 for the client's learning rate"
             )
 
+    def learning_rate(self, of_client: float) -> float:
+        """Return the learning rate of a step, given the client's learning rate."""
+        return self.rate or of_client
+
     def settings(self) -> dict[str, Any]:
         """Return the settings as plain values; without the rate if it is the client's."""
         return {name: value for name, value in asdict(self).items() if name != "rate" or value}

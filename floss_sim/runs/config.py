@@ -9,7 +9,7 @@ from functools import cache, cached_property, lru_cache
 from importlib.metadata import version
 from typing import Any, TypeVar
 
-from floss_sim import documents
+from floss_sim import __version__, documents
 from floss_sim.errors import ConfigError, LayoutError
 from floss_sim.families import check_kind, family_of
 from floss_sim.families.adapter_settings import AdapterSettings
@@ -324,7 +324,7 @@ class RunConfig:
         trajectory = {**self.trajectory(learner), **(conditions or {})}
         return {
             "record_version": RECORD_VERSION,
-            "floss_sim": _own_version(),
+            "floss_sim": __version__,
             "fingerprint": fingerprint(trajectory),
             "method": self.method.name,
             "work": self.work.to_json(),
@@ -379,12 +379,6 @@ def _clients(data: TaskData, fleet: PartitionSection, seed: int) -> tuple[Indice
 def _update(section: SectionT, changes: Mapping[str, Any] | None) -> SectionT:
     changed = {**section.model_dump(), **(changes or {})}
     return documents.validate(changed, type(section), ConfigError, "settings")
-
-
-@cache
-def _own_version() -> str:
-    """Return the installed version of this package, which is read from a file."""
-    return version("floss-sim")
 
 
 @cache

@@ -75,7 +75,7 @@ def _server_words(config: RunConfig) -> str:
 def _local_words(config: RunConfig) -> str:
     client, seeds = config.client, config.method.zeroth_order
     if seeds:
-        rate = seeds.rate or client.learning_rate
+        rate = seeds.learning_rate(client.learning_rate)
         return f"{seeds.steps} steps a round, learning rate {rate:g}, batch {client.batch_size}"
     epochs = "1 epoch" if client.epochs == 1 else f"{client.epochs} epochs"
     return (

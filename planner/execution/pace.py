@@ -71,9 +71,7 @@ class Pace:
 
 def steps_of_round(config: RunConfig) -> float:
     """Return the local steps of a round, added up over its clients, for clients of mean size."""
-    seeds = config.method.zeroth_order
-    batches = fmean(math.ceil(len(part) / config.client.batch_size) for part in config.clients)
-    steps = seeds.steps if seeds else batches * config.local_passes
+    steps = fmean(config.work.steps(examples) for examples in config.client_examples())
     return max(1.0, steps * config.server.cohort)
 
 

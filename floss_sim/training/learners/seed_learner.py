@@ -41,7 +41,7 @@ class SeedLearner(TorchLearner):
         super().__init__(config, model, SEQUENTIAL)
         self._model = model
         self._settings = config.method.zeroth_order or ZerothOrder()
-        self._rate = self._settings.rate or config.client.learning_rate
+        self._rate = self._settings.learning_rate(config.client.learning_rate)
 
     def _planned_steps(self, client: int) -> int:
         return self._settings.steps
